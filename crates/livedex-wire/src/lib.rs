@@ -1,0 +1,31 @@
+//! The contracts of Livedex: JSON in and out, records to documents.
+//!
+//! Only this crate parses or prints JSON of the contracts (INV-1). What comes in is checked field by
+//! field, and an error names the field, the value where it is no text of a document or a query
+//! (INV-7), and the limit. What goes out ([`reply`], [`status`], [`error`], [`dead_letter`]) may gain
+//! fields: clients ignore those they do not know.
+//!
+//! # Layout
+//! - [`document`]: `document.v1`, a record to a change of a document, and back
+//! - `metadata`: the flat object of scalars inside a document
+//! - [`query`]: `query.v1`, a request
+//! - [`filter`]: the filter tree inside a request
+//! - [`reply`]: `reply.v1`, the hits of a query
+//! - [`error`]: `error.v1`, why there is no reply
+//! - [`status`]: `status.v1`, what a service is and does
+//! - [`dead_letter`]: `dead_letter.v1`, a dead letter for people and scripts
+//! - [`schemas`]: the JSON Schemas of all of them
+//! - [`time`]: RFC 3339 to milliseconds and back
+//! - [`fields`]: JSON objects field by field, with typed errors
+
+pub mod dead_letter;
+pub mod document;
+pub mod error;
+pub mod fields;
+pub mod filter;
+mod metadata;
+pub mod query;
+pub mod reply;
+pub mod schemas;
+pub mod status;
+pub mod time;

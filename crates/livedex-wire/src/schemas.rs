@@ -1,0 +1,13 @@
+//! The JSON Schemas of all contracts, as they stand in `schemas/`.
+
+/// Name (`document.v1`) and text of every schema.
+pub fn all() -> &'static [(&'static str, &'static str)] {
+    &[
+        ("document.v1", include_str!("../../../schemas/document.v1.json")),
+        ("query.v1", include_str!("../../../schemas/query.v1.json")),
+        ("reply.v1", include_str!("../../../schemas/reply.v1.json")),
+        ("error.v1", include_str!("../../../schemas/error.v1.json")),
+        ("status.v1", include_str!("../../../schemas/status.v1.json")),
+        ("dead_letter.v1", include_str!("../../../schemas/dead_letter.v1.json")),
+    ]
+}
