@@ -1,0 +1,92 @@
+//! Bi-encoders: a forward pass, pooling, normalisation.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Result};
+use livedex_core::ports::ModelInfo;
+
+use crate::{
+    backend::{EmbedBackend, EmbedTokenizer, ForwardError},
+    bert::{Bert, Wanted},
+    packed::{self, Packed, forward_error},
+    qwen3::Qwen3,
+    settings::Pooling,
+    tokenize::Embedding,
+};
+
+/// The bare model and its vocabulary's size.
+pub(crate) enum Encoder {
+    /// With first-token or mean pooling.
+    Bert(Bert, usize),
+    /// With last-token pooling.
+    Qwen3(Qwen3, usize),
+}
+
+impl Encoder {
+    fn vocabulary(&self) -> usize {
+        match self {
+            Self::Bert(_, n) | Self::Qwen3(_, n) => *n,
+        }
+    }
+
+    fn pooled(&self, batch: &Packed, pooling: Pooling) -> Result<Vec<Vec<f32>>> {
+        match (self, pooling) {
+            (Self::Bert(bert, _), Pooling::Cls) => {
+                bert.forward(batch, None, Wanted::Firsts)?.to_vec2()
+            }
+            (Self::Bert(bert, _), Pooling::Mean) => {
+                packed::mean(&bert.forward(batch, None, Wanted::All)?, &batch.lengths)
+            }
+            (Self::Bert(bert, _), Pooling::Last) => {
+                let rows = candle_core::Tensor::new(batch.lasts(), batch.ids.device())?;
+                bert.forward(batch, None, Wanted::All)?.index_select(&rows, 0)?.to_vec2()
+            }
+            (Self::Qwen3(qwen, _), _) => qwen.forward(batch)?.to_vec2(),
+        }
+    }
+}
+
+/// A loaded bi-encoder.
+pub(crate) struct Embedder {
+    info: ModelInfo,
+    encoder: Encoder,
+    pooling: Pooling,
+    tokenizer: Arc<Embedding>,
+    device: Device,
+}
+
+impl Embedder {
+    pub(crate) fn new(
+        info: ModelInfo,
+        encoder: Encoder,
+        pooling: Pooling,
+        tokenizer: Embedding,
+        device: Device,
+    ) -> Self {
+        Self { info, encoder, pooling, tokenizer: Arc::new(tokenizer), device }
+    }
+}
+
+impl EmbedBackend for Embedder {
+    fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn tokenizer(&self) -> Arc<dyn EmbedTokenizer> {
+        self.tokenizer.clone()
+    }
+
+    fn forward(&mut self, batch: &[Vec<u32>]) -> std::result::Result<Vec<Vec<f32>>, ForwardError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let packed = Packed::new(
+            batch.iter().map(Vec::as_slice),
+            self.info.max_tokens,
+            self.encoder.vocabulary(),
+            &self.device,
+        )?;
+        let vectors = self.encoder.pooled(&packed, self.pooling).map_err(forward_error)?;
+        Ok(vectors.into_iter().map(|v| packed::finish(v, self.info.dimension)).collect())
+    }
+}

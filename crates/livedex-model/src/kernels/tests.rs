@@ -1,0 +1,244 @@
+//! The CPU's kernels against candle's own operations.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::attention::cpu_flash::varlen::flash_attn_varlen_cpu;
+use proptest::prelude::*;
+
+use super::*;
+
+fn random(shape: (usize, usize)) -> Tensor {
+    Tensor::randn(0.0f32, 1.0, shape, &Device::Cpu).unwrap()
+}
+
+#[track_caller]
+fn assert_close(a: &Tensor, b: &Tensor, bound: f32) {
+    let worst = (a - b)
+        .unwrap()
+        .abs()
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .max(0)
+        .unwrap()
+        .to_scalar::<f32>()
+        .unwrap();
+    assert!(worst <= bound, "{worst} > {bound}");
+}
+
+fn candle_attention(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    (heads, kv_heads, d): (usize, usize, usize),
+    spans: Spans<'_>,
+    causal: bool,
+) -> Tensor {
+    let split =
+        |t: &Tensor, n: usize| t.contiguous().unwrap().reshape((t.dims()[0], n, d)).unwrap();
+    let lengths = |spans: &[usize]| {
+        let spans: Vec<u32> = spans.iter().map(|n| *n as u32).collect();
+        Tensor::new(spans, &Device::Cpu).unwrap()
+    };
+    let longest = |spans: &[usize]| spans.iter().copied().max().unwrap();
+    flash_attn_varlen_cpu(
+        &split(q, heads),
+        &split(k, kv_heads),
+        &split(v, kv_heads),
+        None,
+        &lengths(spans.queries),
+        &lengths(spans.keys),
+        longest(spans.queries),
+        longest(spans.keys),
+        1.0 / (d as f32).sqrt(),
+        causal,
+        None,
+        None,
+    )
+    .unwrap()
+    .reshape((q.dims()[0], heads * d))
+    .unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn attention_equals_candles(
+        lengths in prop::collection::vec((1usize..70, 0usize..70), 1..5),
+        groups in 1usize..4,
+        kv_heads in 1usize..3,
+        d in prop::sample::select(vec![1usize, 4, 16, 24, 32, 64, 128]),
+        causal: bool,
+    ) {
+        let queries: Vec<usize> = lengths.iter().map(|l| l.0).collect();
+        // Keys that no query stands for: a shared prefix, or positions that are not pooled.
+        let keys: Vec<usize> = lengths.iter().map(|l| l.0 + l.1).collect();
+        let heads = groups * kv_heads;
+        let (rows, key_rows) = (queries.iter().sum(), keys.iter().sum());
+        let spans = Spans { queries: &queries, keys: &keys };
+        let q = random((rows, heads * d));
+        // Keys and values as columns of a wider matrix, as a fused projection gives them.
+        let kv = random((key_rows, 2 * kv_heads * d + 3));
+        let k = kv.narrow(1, 1, kv_heads * d).unwrap();
+        let v = kv.narrow(1, 2 + kv_heads * d, kv_heads * d).unwrap();
+        let heads_of = |rows, count| Heads { rows, count };
+        let scale = 1.0 / (d as f32).sqrt();
+        let got = Cpu::new()
+            .attention(heads_of(&q, heads), heads_of(&k, kv_heads), heads_of(&v, kv_heads), spans, causal, scale)
+            .unwrap();
+        let expected = candle_attention((&q, &k, &v), (heads, kv_heads, d), spans, causal);
+        assert_close(&got, &expected, 1e-5);
+    }
+}
+
+#[test]
+fn attention_refuses_what_does_not_fit() {
+    let cpu = Cpu::new();
+    let (q, k) = (random((4, 64)), random((5, 32)));
+    let check = |q_heads, kv_heads, queries: &[usize], keys: &[usize]| {
+        let (q, k) = (Heads { rows: &q, count: q_heads }, Heads { rows: &k, count: kv_heads });
+        cpu.attention(q, k, k, Spans { queries, keys }, true, 1.0)
+    };
+    assert!(check(4, 2, &[1, 3], &[2, 3]).is_ok());
+    assert!(check(4, 2, &[1, 3], &[3, 3]).is_err(), "too few rows");
+    assert!(check(4, 2, &[3, 1], &[2, 3]).is_err(), "a query without key");
+    assert!(check(4, 2, &[4], &[2, 3]).is_err());
+    assert!(check(4, 4, &[1, 3], &[2, 3]).is_err(), "other head size");
+}
+
+#[test]
+fn extreme_scores_stay_finite() {
+    let q = (random((40, 32)) * 100.0).unwrap();
+    let heads = |rows| Heads { rows, count: 1 };
+    let spans = Spans { queries: &[40], keys: &[40] };
+    let got = Cpu::new().attention(heads(&q), heads(&q), heads(&q), spans, true, 10.0).unwrap();
+    // Each row finds itself, or one that is longer, so strongly that nothing else counts.
+    let values = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!(values.iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn activations_equal_candles() {
+    let (x, bias) = (random((300, 96)), random((1, 96)).squeeze(0).unwrap());
+    let x = (x * 3.0).unwrap();
+    let sum = x.broadcast_add(&bias).unwrap();
+    for (activation, expected) in [
+        (Activation::Identity, sum.clone()),
+        (Activation::Gelu, sum.gelu_erf().unwrap()),
+        (Activation::GeluTanh, sum.gelu().unwrap()),
+        (Activation::Relu, sum.relu().unwrap()),
+        (Activation::Tanh, sum.tanh().unwrap()),
+    ] {
+        let out = x.copy().unwrap();
+        Cpu::new().bias_activation(&out, &bias, activation).unwrap();
+        assert_close(&out, &expected, 3e-6);
+    }
+}
+
+#[test]
+fn layer_norm_equals_candles() {
+    let (x, rest) = (random((300, 100)), random((300, 100)));
+    let vector = || random((1, 100)).squeeze(0).unwrap();
+    let (bias, weight, shift) = (vector(), vector(), vector());
+    let norm = Norm { weight: weight.clone(), bias: Some(shift.clone()), eps: 1e-5 };
+    for bias in [Some(&bias), None] {
+        let mut sum = (&x + &rest).unwrap();
+        if let Some(bias) = bias {
+            sum = sum.broadcast_add(bias).unwrap();
+        }
+        let expected = candle_nn::ops::layer_norm_slow(&sum, &weight, &shift, 1e-5).unwrap();
+        let out = x.copy().unwrap();
+        Cpu::new().add_layer_norm(&out, bias, &rest, &norm).unwrap();
+        assert_close(&out, &expected, 1e-5);
+    }
+}
+
+#[test]
+fn rotation_equals_candles() {
+    let (tokens, heads, d) = (9, 3, 32);
+    let x = random((tokens, heads * d + 5));
+    let x = x.narrow(1, 2, heads * d).unwrap();
+    let norm = Norm { weight: random((1, d)).squeeze(0).unwrap(), bias: None, eps: 1e-6 };
+    let angles = random((20, d / 2));
+    let rope = Rope { cos: angles.cos().unwrap(), sin: angles.sin().unwrap() };
+    let positions = [0, 1, 2, 3, 0, 1, 2, 19, 5];
+    let got =
+        Cpu::new().norm_rope(Heads { rows: &x, count: heads }, &norm, &rope, &positions).unwrap();
+    let normed = candle_nn::ops::rms_norm(
+        &x.contiguous().unwrap().reshape((tokens, heads, d)).unwrap(),
+        &norm.weight,
+        norm.eps,
+    )
+    .unwrap();
+    let rows = Tensor::new(&positions, &Device::Cpu).unwrap();
+    let table = |t: &Tensor| t.index_select(&rows, 0).unwrap();
+    let expected = candle_nn::rotary_emb::rope_slow(
+        &normed.transpose(0, 1).unwrap().unsqueeze(0).unwrap().contiguous().unwrap(),
+        &table(&rope.cos),
+        &table(&rope.sin),
+    )
+    .unwrap();
+    let expected =
+        expected.squeeze(0).unwrap().transpose(0, 1).unwrap().reshape((tokens, heads * d)).unwrap();
+    assert_close(&got, &expected, 1e-5);
+    assert!(
+        Cpu::new().norm_rope(Heads { rows: &x, count: heads }, &norm, &rope, &[20; 9]).is_err(),
+        "a position beyond the tables"
+    );
+}
+
+#[test]
+fn gated_unit_equals_candles() {
+    let x = random((50, 2 * 70));
+    let gate = x.narrow(1, 0, 70).unwrap();
+    let up = x.narrow(1, 70, 70).unwrap();
+    let expected = (gate.silu().unwrap() * up).unwrap();
+    let got = Cpu::new().silu_mul(&x).unwrap();
+    assert_close(&got, &expected, 2e-6);
+    assert_eq!(got.dtype(), DType::F32);
+}
+
+/// Not a test: prints how this attention and candle's compare.
+#[test]
+#[ignore = "a measurement; run with --ignored --nocapture"]
+#[allow(clippy::print_stdout, reason = "its only output")]
+fn measure_attention() {
+    let mut shapes = Vec::new();
+    for (heads, kv_heads, d, causal) in [(12, 12, 32, false), (16, 8, 128, true)] {
+        for n in [16, 64, 200, 512, 2048] {
+            shapes.push((heads, kv_heads, d, causal, n));
+        }
+    }
+    for (heads, kv_heads, d, causal, n) in shapes {
+        let lengths = vec![n; (4096 / n).max(1)];
+        let tokens = lengths.iter().sum();
+        let spans = Spans { queries: &lengths, keys: &lengths };
+        let (q, k, v) = (
+            random((tokens, heads * d)),
+            random((tokens, kv_heads * d)),
+            random((tokens, kv_heads * d)),
+        );
+        let time = |f: &dyn Fn()| {
+            f();
+            let mut best = f64::INFINITY;
+            for _ in 0..5 {
+                let start = std::time::Instant::now();
+                f();
+                best = best.min(start.elapsed().as_secs_f64());
+            }
+            best * 1e9 / tokens as f64
+        };
+        let cpu = Cpu::new();
+        let of = |rows, count| Heads { rows, count };
+        let ours = time(&|| {
+            cpu.attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, causal, 0.1)
+                .unwrap();
+        });
+        let candles = time(&|| {
+            candle_attention((&q, &k, &v), (heads, kv_heads, d), spans, causal);
+        });
+        println!(
+            "{heads}/{kv_heads} heads of {d}, {n} tokens: ours {ours:.0} ns a token, candle's {candles:.0}"
+        );
+    }
+}

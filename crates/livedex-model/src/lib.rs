@@ -1,0 +1,40 @@
+//! The models: text to token ids, token ids to vectors and probabilities.
+//!
+//! - [`spec`]: what a configuration says about a model
+//! - [`backend`]: the seam between forward passes and the runtime
+//! - [`runtime`]: loaded models in, `Embedder` and `Reranker` out
+//! - [`scheduler`]: the device thread, its two lanes and its bounds
+//! - [`error`]: why a model did not load
+//!
+//! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
+//! (pooling, prompts, maximum length), `checkpoint` (safetensors), `adapter` (LoRA), `weights`
+//! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids, `packed`
+//! puts sequences end to end, `bert` and `qwen3` are the forward passes over `linear` and
+//! `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
+
+pub mod backend;
+pub mod error;
+pub mod runtime;
+pub mod scheduler;
+pub mod spec;
+
+mod adapter;
+mod bert;
+mod checkpoint;
+mod embed;
+mod fingerprint;
+mod hub;
+mod kernels;
+mod linear;
+mod load;
+mod packed;
+mod qwen3;
+mod rerank;
+mod settings;
+mod tokenize;
+mod weights;
+
+pub use backend::{LoadedEmbedder, LoadedReranker};
+pub use error::LoadError;
+pub use load::{load_embedder, load_reranker};
+pub use spec::{ModelSource, ModelSpec};

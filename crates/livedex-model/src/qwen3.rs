@@ -1,0 +1,307 @@
+//! Qwen3 (<https://arxiv.org/abs/2505.09388>) over packed sequences, as transformers' `Qwen3Model`
+//! computes it: grouped-query attention with RMS norms on queries and keys, rotary positions,
+//! SwiGLU. The result is the normalised last token of each sequence, which embedder and reranker
+//! both start from; the last layer computes nothing else.
+
+use std::{path::Path, sync::Arc};
+
+use candle_core::{Device, Result, Tensor};
+use serde::Deserialize;
+
+use crate::{
+    error::LoadError,
+    kernels::{self, Heads, Kernels, Norm, Rope, Spans},
+    linear::Linear,
+    packed::Packed,
+    weights::Weights,
+};
+
+/// What task models call the bare model.
+pub(crate) const PREFIX: &str = "model.";
+
+/// The parts of `config.json` that decide the arithmetic.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) vocab_size: usize,
+    pub(crate) hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: usize,
+    head_dim: Option<usize>,
+    pub(crate) max_position_embeddings: usize,
+    rms_norm_eps: f64,
+    hidden_act: String,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<RopeParameters>,
+    // transformers 5 writes this one instead of the two above.
+    rope_parameters: Option<RopeParameters>,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    use_sliding_window: bool,
+    #[serde(default)]
+    pub(crate) tie_word_embeddings: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct RopeParameters {
+    rope_theta: Option<f64>,
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+}
+
+impl Config {
+    fn theta(&self, path: &Path) -> std::result::Result<f64, LoadError> {
+        let unsupported = |what: &str| LoadError::Unsupported {
+            path: path.to_owned(),
+            what: what.to_owned(),
+            supported: "silu, full attention without bias, rotary positions without scaling",
+        };
+        for rope in [&self.rope_scaling, &self.rope_parameters].into_iter().flatten() {
+            if let Some(kind) = rope.rope_type.as_deref().filter(|k| *k != "default") {
+                return Err(unsupported(&format!("rope_type {kind:?}")));
+            }
+        }
+        if self.attention_bias {
+            return Err(unsupported("attention_bias = true"));
+        }
+        if self.use_sliding_window {
+            return Err(unsupported("use_sliding_window = true"));
+        }
+        if self.hidden_act != "silu" {
+            return Err(unsupported(&format!("hidden_act {:?}", self.hidden_act)));
+        }
+        if self.num_key_value_heads == 0
+            || !self.num_attention_heads.is_multiple_of(self.num_key_value_heads)
+        {
+            return Err(LoadError::invalid(
+                path,
+                "num_attention_heads is no multiple of num_key_value_heads",
+            ));
+        }
+        self.rope_theta
+            .or_else(|| self.rope_parameters.as_ref()?.rope_theta)
+            .ok_or_else(|| LoadError::invalid(path, "it has no rope_theta"))
+    }
+}
+
+/// The bare model.
+pub(crate) struct Qwen3 {
+    embeddings: Tensor,
+    layers: Vec<Layer>,
+    norm: Norm,
+    rope: Rope,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    kernels: Arc<dyn Kernels>,
+}
+
+struct Layer {
+    attention_norm: Norm,
+    /// Queries, keys and values in one.
+    qkv: Linear,
+    q_norm: Norm,
+    k_norm: Norm,
+    output: Linear,
+    mlp_norm: Norm,
+    /// Gate and up in one.
+    gate_up: Linear,
+    down: Linear,
+}
+
+impl Qwen3 {
+    /// Loads the model for inputs of up to `max_tokens`.
+    pub(crate) fn load(
+        config: &Config,
+        config_path: &Path,
+        weights: &Weights,
+        max_tokens: usize,
+        device: &Device,
+    ) -> std::result::Result<Self, LoadError> {
+        let theta = config.theta(config_path)?;
+        let hidden = config.hidden_size;
+        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
+        let head_dim = config.head_dim.unwrap_or(hidden / heads);
+        let norm = |name: &str, width: usize| -> std::result::Result<Norm, LoadError> {
+            Ok(Norm {
+                weight: weights.get(&format!("{name}.weight"), width)?,
+                bias: None,
+                eps: config.rms_norm_eps as f32,
+            })
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| {
+                let at = |name: &str| format!("layers.{i}.{name}");
+                let linear = |parts: &[(&str, usize)], inputs| {
+                    let parts: Vec<_> = parts.iter().map(|(n, out)| (at(n), *out)).collect();
+                    Linear::load(weights, &parts, inputs, false)
+                };
+                Ok(Layer {
+                    attention_norm: norm(&at("input_layernorm"), hidden)?,
+                    qkv: linear(
+                        &[
+                            ("self_attn.q_proj", heads * head_dim),
+                            ("self_attn.k_proj", kv_heads * head_dim),
+                            ("self_attn.v_proj", kv_heads * head_dim),
+                        ],
+                        hidden,
+                    )?,
+                    q_norm: norm(&at("self_attn.q_norm"), head_dim)?,
+                    k_norm: norm(&at("self_attn.k_norm"), head_dim)?,
+                    output: linear(&[("self_attn.o_proj", hidden)], heads * head_dim)?,
+                    mlp_norm: norm(&at("post_attention_layernorm"), hidden)?,
+                    gate_up: linear(
+                        &[
+                            ("mlp.gate_proj", config.intermediate_size),
+                            ("mlp.up_proj", config.intermediate_size),
+                        ],
+                        hidden,
+                    )?,
+                    down: linear(&[("mlp.down_proj", hidden)], config.intermediate_size)?,
+                })
+            })
+            .collect::<std::result::Result<_, LoadError>>()?;
+        let prepared =
+            |source| LoadError::Device { model: config_path.display().to_string(), source };
+        Ok(Self {
+            embeddings: weights.get("embed_tokens.weight", (config.vocab_size, hidden))?,
+            layers,
+            norm: norm("norm", hidden)?,
+            rope: rope(theta, head_dim, max_tokens, device).map_err(prepared)?,
+            heads,
+            kv_heads,
+            head_dim,
+            kernels: kernels::for_device(device).map_err(prepared)?,
+        })
+    }
+
+    /// Rows of the token embeddings: `[ids, hidden]`. With tied weights, the head's.
+    pub(crate) fn embedding_rows(&self, ids: &[u32]) -> Result<Tensor> {
+        self.embeddings.index_select(&Tensor::new(ids, self.embeddings.device())?, 0)
+    }
+
+    /// The final hidden state of each sequence's last token: `[sequences, hidden]`.
+    pub(crate) fn forward(&self, batch: &Packed) -> Result<Tensor> {
+        let mut x = self.embeddings.index_select(&batch.ids, 0)?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let last = i + 1 == self.layers.len();
+            x = self.layer(layer, x, batch, last)?;
+        }
+        rms_norm(&x, &self.norm)
+    }
+
+    /// One layer; the last one gives the last token of each sequence only.
+    fn layer(&self, layer: &Layer, x: Tensor, batch: &Packed, last: bool) -> Result<Tensor> {
+        let kernels = &*self.kernels;
+        let (q_width, kv_width) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let normed = rms_norm(&x, &layer.attention_norm)?;
+        let (x, attended) = if last {
+            let rows = Tensor::new(batch.lasts(), x.device())?;
+            let picked = normed.index_select(&rows, 0)?;
+            let q = layer.qkv.part(0, q_width)?.product(&picked)?;
+            let kv = layer.qkv.part(q_width, 2 * kv_width)?.product(&normed)?;
+            let positions: Vec<u32> = batch.lengths.iter().map(|n| *n as u32 - 1).collect();
+            let ones = vec![1; batch.lengths.len()];
+            let attended = self.attention(
+                layer,
+                (&q, &positions, &ones),
+                (&kv.narrow(1, 0, kv_width)?, &kv.narrow(1, kv_width, kv_width)?),
+                batch,
+            )?;
+            (x.index_select(&rows, 0)?, attended)
+        } else {
+            let qkv = layer.qkv.product(&normed)?;
+            let attended = self.attention(
+                layer,
+                (&qkv.narrow(1, 0, q_width)?, &batch.positions, &batch.lengths),
+                (&qkv.narrow(1, q_width, kv_width)?, &qkv.narrow(1, q_width + kv_width, kv_width)?),
+                batch,
+            )?;
+            (x, attended)
+        };
+        let x = (x + layer.output.product(&attended)?)?;
+        let normed = rms_norm(&x, &layer.mlp_norm)?;
+        let up = kernels.silu_mul(&layer.gate_up.product(&normed)?)?;
+        x + layer.down.product(&up)?
+    }
+
+    /// Normalises and rotates queries and keys, then attends. The queries come with their
+    /// positions and how many each sequence has; keys and values are there for every token.
+    fn attention(
+        &self,
+        layer: &Layer,
+        (q, positions, queries): (&Tensor, &[u32], &[usize]),
+        (k, v): (&Tensor, &Tensor),
+        batch: &Packed,
+    ) -> Result<Tensor> {
+        let heads = |rows, count| Heads { rows, count };
+        let rotated = |x, norm, positions| self.kernels.norm_rope(x, norm, &self.rope, positions);
+        let q = rotated(heads(q, self.heads), &layer.q_norm, positions)?;
+        let k = rotated(heads(k, self.kv_heads), &layer.k_norm, &batch.positions)?;
+        self.kernels.attention(
+            heads(&q, self.heads),
+            heads(&k, self.kv_heads),
+            heads(v, self.kv_heads),
+            Spans { queries, keys: &batch.lengths },
+            true,
+            1.0 / (self.head_dim as f32).sqrt(),
+        )
+    }
+}
+
+fn rms_norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
+    candle_nn::ops::rms_norm(x, &norm.weight, norm.eps)
+}
+
+/// Cosine and sine of every position's angles, in f32 as the reference computes them.
+fn rope(theta: f64, head_dim: usize, positions: usize, device: &Device) -> Result<Rope> {
+    let half = head_dim / 2;
+    let frequencies: Vec<f32> =
+        (0..half).map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / head_dim as f32)).collect();
+    let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
+    let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos(), a.sin())).unzip();
+    Ok(Rope {
+        cos: Tensor::from_vec(cos, (positions, half), device)?,
+        sin: Tensor::from_vec(sin, (positions, half), device)?,
+    })
+}
+
+/// The head's rows for "no" and "yes": `[2, hidden]`.
+pub(crate) struct Verdict {
+    rows: Tensor,
+}
+
+impl Verdict {
+    pub(crate) fn load(
+        config: &Config,
+        weights: &Weights,
+        model: &Qwen3,
+        no: u32,
+        yes: u32,
+    ) -> std::result::Result<Self, LoadError> {
+        let path = &weights.checkpoint().files()[0];
+        let prepared = |e: candle_core::Error| LoadError::invalid(path, e);
+        let rows = if config.tie_word_embeddings {
+            model.embedding_rows(&[no, yes]).map_err(prepared)?
+        } else {
+            let head = weights.get("lm_head.weight", (config.vocab_size, config.hidden_size))?;
+            Tensor::new(&[no, yes], head.device())
+                .and_then(|ids| head.index_select(&ids, 0))
+                .map_err(prepared)?
+        };
+        Ok(Self { rows })
+    }
+
+    /// The probability of "yes" against "no", of `[sequences, hidden]`.
+    pub(crate) fn probabilities(&self, hidden: &Tensor) -> Result<Vec<f32>> {
+        let logits = hidden.matmul(&self.rows.t()?)?.to_vec2::<f32>()?;
+        Ok(logits.iter().map(|row| second_of_two(row)).collect())
+    }
+}
+
+/// `softmax(row)[1]` of two logits.
+pub(crate) fn second_of_two(row: &[f32]) -> f32 {
+    1.0 / (1.0 + (row[0] - row[1]).exp())
+}

@@ -1,0 +1,74 @@
+//! What a caller hands to the device thread.
+
+use std::time::Instant;
+
+use livedex_core::ports::ModelError;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::policy::Work;
+use crate::backend::PairTokens;
+
+/// One vector, or one probability per document.
+pub(crate) type Answer = Result<Vec<f32>, ModelError>;
+
+/// A message to the device thread.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Work. Each carries its slot, so there are never more than slots.
+    Submit(Submission),
+    /// Look at the stop flag.
+    Wake,
+}
+
+/// A tokenized request.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) work: Work,
+    pub(crate) job: Job,
+    pub(crate) arrived: Instant,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// A request's input, and the way back to its caller.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) input: Input,
+    reply: oneshot::Sender<Answer>,
+    slot: OwnedSemaphorePermit,
+}
+
+/// What is left to run, and what has come of the rest.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A sequence to embed.
+    Sequence(Vec<u32>),
+    /// Pairs to score.
+    Pairs {
+        /// Not yet run.
+        rest: std::vec::IntoIter<PairTokens>,
+        /// Of those that have run, in order.
+        scores: Vec<f32>,
+    },
+}
+
+impl Job {
+    pub(crate) fn new(
+        input: Input,
+        slot: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { input, reply, slot }, answer)
+    }
+
+    /// The caller waits no longer.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Answers. The slot is free before the caller knows, so that it can ask again at once.
+    pub(crate) fn answer(self, answer: Answer) {
+        drop(self.slot);
+        // A caller that has gone does not want it.
+        let _ = self.reply.send(answer);
+    }
+}

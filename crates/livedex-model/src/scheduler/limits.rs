@@ -1,0 +1,64 @@
+//! The scheduler's bounds, with unit and reason. What an operator may want to move is in
+//! [`RuntimeConfig`](crate::runtime::RuntimeConfig), and its default stands here.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+/// Tokens of one batch by default. On two CPU cores the small default pair needs about half a
+/// second for it, which is what a query waits at most before it overtakes; larger batches gain
+/// nothing there, since matrix products are at full speed from a few hundred rows on.
+pub const DEFAULT_TOKEN_BUDGET: usize = 4096;
+
+/// What a configured token budget may be, in tokens. Below 64 hardly a sentence fits; at
+/// 1,048,576 the activations of one layer of an 8B model alone take 16 GiB.
+pub const TOKEN_BUDGET_RANGE: RangeInclusive<usize> = MIN_TOKEN_BUDGET..=1 << 20;
+
+/// Tokens below which running out of memory does not halve the budget any further: a batch
+/// this small costs as much as one of a single token, so a smaller one gains nothing.
+pub const MIN_TOKEN_BUDGET: usize = 64;
+
+/// How long the first text of an incomplete ingest batch waits for company by default. Far
+/// below the time of a batch, and enough for texts that are tokenized one after the other.
+pub const DEFAULT_LINGER: Duration = Duration::from_millis(5);
+
+/// The longest linger that can be configured: a longer one only delays the last texts of a
+/// quiet stream.
+pub const MAX_LINGER: Duration = Duration::from_secs(1);
+
+/// Requests in the query lane by default, running ones included. Twice what the query service
+/// admits by default: a request whose caller has gone keeps its slot until the running batch
+/// ends.
+pub const DEFAULT_QUERY_QUEUE: usize = 128;
+
+/// Texts in the ingest lane by default, running ones included: dozens of batches of ordinary
+/// chunks, so that the device never waits for a tokenizer; 32 MiB of ids at 8,192 tokens each.
+pub const DEFAULT_INGEST_QUEUE: usize = 1024;
+
+/// What either queue may be, in requests or texts. The channel to the device thread is
+/// allocated for both queues at start, at some hundred bytes an entry.
+pub const QUEUE_RANGE: RangeInclusive<usize> = 1..=65_536;
+
+/// Threads that can be configured: more than any machine's cores is a typing error.
+pub const MAX_THREADS: usize = 1024;
+
+/// Texts that are tokenized in one go off the async runtime: some milliseconds of work, so the
+/// hop between threads does not show, and the first batch need not wait for the last text.
+pub const TOKENIZE_PIECE: usize = 64;
+
+/// How many token budgets of work the query lane may do while texts wait before one ingest
+/// batch goes first. So ingest keeps at least a fifth of a saturated device and slows
+/// queries by a quarter at most.
+///
+/// Counted in tokens, not in batches: a batch may be one query of ten tokens, and ingest would
+/// take nearly all of the device after every few of them. Not in time either: how long a
+/// batch takes differs by 1,000 between a small CPU and a large GPU, and no duration is
+/// right for both.
+pub const AGEING_BUDGETS: usize = 4;
+
+/// The least that a query batch counts for ageing, as a part of the token budget (one
+/// eighth): a batch of few tokens costs more time than its tokens say, because the
+/// weights are read once for it too.
+pub const AGEING_MIN_CHARGE: usize = 8;
+
+/// How far an embedding's L2 norm may be from 1. Normalising in bf16 is off by up to
+/// 2^-8; anything beyond this is not rounding.
+pub const NORM_TOLERANCE: f64 = 1e-2;

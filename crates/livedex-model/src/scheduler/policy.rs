@@ -1,0 +1,315 @@
+//! What the device does next.
+//!
+//! Pure: queued work, its token counts, arrival times and deadlines, and `now` go in, a
+//! [`Step`] comes out. The rules, and what they guarantee:
+//!
+//! - **Query before ingest.** Whenever a query waits, the next batch is a query batch, unless
+//!   ingest is owed one. Query work never lingers.
+//! - **Ageing.** Ingest is owed a batch once the query lane has done
+//!   [`AGEING_BUDGETS`] budgets of work while texts waited. So the wait for an ingest batch is
+//!   bounded however busy the query lane is.
+//! - **Linger.** An ingest batch goes when it is full, when the lane is full (no more can
+//!   come), or when its oldest text has waited for `linger`.
+//! - **In the query lane** queries to embed go before rerankings (they are tiny, and their
+//!   search is still to come), but not twice while a reranking waits. Rerankings are split at
+//!   the token budget, so either lets the other pass between two pieces.
+//! - **Among rerankings** each is due at (tokens reranked when it came + its own tokens), the
+//!   earliest goes first. Equal ones go in order of arrival; a small one passes a large one
+//!   that has just begun; and once as many tokens as it has were reranked, nothing that
+//!   comes later passes it.
+//! - **A batch** is of one kind of work, in queue order, and at most the token budget, except
+//!   that a single sequence beyond the budget goes alone.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use super::limits::{AGEING_BUDGETS, AGEING_MIN_CHARGE};
+
+#[cfg(test)]
+mod tests;
+
+/// Names queued work. Never used twice.
+pub(crate) type Ticket = u64;
+
+/// The two queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Query,
+    Ingest,
+}
+
+impl Lane {
+    /// The label of metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Ingest => "ingest",
+        }
+    }
+}
+
+/// The kinds of work: a batch holds one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    EmbedQuery,
+    Rerank,
+    EmbedDocument,
+}
+
+impl Work {
+    /// Where it queues.
+    pub(crate) fn lane(self) -> Lane {
+        match self {
+            Self::EmbedQuery | Self::Rerank => Lane::Query,
+            Self::EmbedDocument => Lane::Ingest,
+        }
+    }
+}
+
+/// Work to be queued.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) ticket: Ticket,
+    pub(crate) work: Work,
+    /// Tokens of each of its sequences; one sequence unless it is a reranking.
+    pub(crate) tokens: Vec<usize>,
+    pub(crate) arrived: Instant,
+    /// Not begun at or after this moment.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// One forward pass: the next sequences of each ticket, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) work: Work,
+    /// Ticket and how many of its sequences, from the first not yet handed out.
+    pub(crate) parts: Vec<(Ticket, usize)>,
+    /// Of all sequences together.
+    pub(crate) tokens: usize,
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Run this; the policy has forgotten it.
+    Run(Batch),
+    /// Nothing before this moment, unless something arrives.
+    WaitUntil(Instant),
+    /// Nothing is queued.
+    Idle,
+}
+
+/// Why work left the queue without a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Cancelled,
+    Deadline,
+}
+
+#[derive(Debug)]
+struct Queued {
+    ticket: Ticket,
+    /// Of the sequences not yet handed out. Never empty.
+    tokens: VecDeque<usize>,
+    arrived: Instant,
+    deadline: Option<Instant>,
+}
+
+/// The queues and the rules.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    budget: usize,
+    linger: Duration,
+    /// Texts that the ingest lane admits.
+    ingest_limit: usize,
+    queries: VecDeque<Queued>,
+    /// By due time and arrival.
+    reranks: BTreeMap<(u64, u64), Queued>,
+    documents: VecDeque<Queued>,
+    document_tokens: usize,
+    /// Tokens reranked so far.
+    reranked: u64,
+    /// Rerankings that came so far: breaks ties of their due times.
+    arrivals: u64,
+    /// A reranking waited while queries were embedded.
+    rerank_is_next: bool,
+    /// Query work since the last ingest batch, in tokens, while texts waited.
+    query_charge: usize,
+}
+
+impl Policy {
+    pub(crate) fn new(budget: usize, linger: Duration, ingest_limit: usize) -> Self {
+        Self {
+            budget,
+            linger,
+            ingest_limit,
+            queries: VecDeque::new(),
+            reranks: BTreeMap::new(),
+            documents: VecDeque::new(),
+            document_tokens: 0,
+            reranked: 0,
+            arrivals: 0,
+            rerank_is_next: false,
+            query_charge: 0,
+        }
+    }
+
+    /// Tokens of a batch from now on.
+    pub(crate) fn set_budget(&mut self, budget: usize) {
+        self.budget = budget;
+    }
+
+    /// Queues work. Work without sequences is none and is not queued.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        let Entry { ticket, work, tokens, arrived, deadline } = entry;
+        if tokens.is_empty() {
+            return;
+        }
+        let total: usize = tokens.iter().sum();
+        let queued = Queued { ticket, tokens: tokens.into(), arrived, deadline };
+        match work {
+            Work::EmbedQuery => self.queries.push_back(queued),
+            Work::Rerank => {
+                self.reranks.insert((self.reranked + total as u64, self.arrivals), queued);
+                self.arrivals += 1;
+            }
+            Work::EmbedDocument => {
+                self.document_tokens += total;
+                self.documents.push_back(queued);
+            }
+        }
+    }
+
+    /// Forgets what is left of a ticket.
+    pub(crate) fn remove(&mut self, ticket: Ticket) {
+        self.retain(|queued| queued.ticket != ticket);
+    }
+
+    /// Forgets work whose caller is gone or whose deadline is not after `now`.
+    pub(crate) fn sweep(
+        &mut self,
+        now: Instant,
+        cancelled: impl Fn(Ticket) -> bool,
+    ) -> Vec<(Ticket, Dropped)> {
+        let mut dropped = Vec::new();
+        self.retain(|queued| {
+            let reason = if queued.deadline.is_some_and(|deadline| deadline <= now) {
+                Dropped::Deadline
+            } else if cancelled(queued.ticket) {
+                Dropped::Cancelled
+            } else {
+                return true;
+            };
+            dropped.push((queued.ticket, reason));
+            false
+        });
+        dropped
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Queued) -> bool) {
+        self.queries.retain(&mut keep);
+        self.reranks.retain(|_, queued| keep(queued));
+        self.documents.retain(keep);
+        self.document_tokens = self.documents.iter().flat_map(|queued| &queued.tokens).sum();
+    }
+
+    /// Decides what to do at `now`. Call [`Policy::sweep`] first.
+    pub(crate) fn next(&mut self, now: Instant) -> Step {
+        let ingest_ready_at = self.documents.front().map(|oldest| {
+            let complete =
+                self.document_tokens >= self.budget || self.documents.len() >= self.ingest_limit;
+            if complete { now } else { oldest.arrived + self.linger }
+        });
+        if ingest_ready_at.is_none() {
+            self.query_charge = 0;
+        }
+        let ingest_ready = ingest_ready_at.is_some_and(|ready| ready <= now);
+        let query_waits = !self.queries.is_empty() || !self.reranks.is_empty();
+        let owed = self.query_charge >= AGEING_BUDGETS * self.budget;
+        if query_waits && !(ingest_ready && owed) {
+            Step::Run(self.take_query())
+        } else if ingest_ready {
+            Step::Run(self.take_ingest())
+        } else {
+            ingest_ready_at.map_or(Step::Idle, Step::WaitUntil)
+        }
+    }
+
+    fn take_query(&mut self) -> Batch {
+        let rerank_waits = !self.reranks.is_empty();
+        let batch = if self.queries.is_empty() || (rerank_waits && self.rerank_is_next) {
+            self.rerank_is_next = false;
+            let batch = self.take_rerank();
+            self.reranked += batch.tokens as u64;
+            batch
+        } else {
+            self.rerank_is_next = rerank_waits;
+            take_whole(Work::EmbedQuery, &mut self.queries, self.budget)
+        };
+        self.query_charge += batch.tokens.max(self.budget / AGEING_MIN_CHARGE);
+        batch
+    }
+
+    fn take_ingest(&mut self) -> Batch {
+        self.query_charge = 0;
+        let batch = take_whole(Work::EmbedDocument, &mut self.documents, self.budget);
+        self.document_tokens -= batch.tokens;
+        batch
+    }
+
+    fn take_rerank(&mut self) -> Batch {
+        let mut draft = Draft::new(Work::Rerank, self.budget);
+        while let Some(mut first) = self.reranks.first_entry() {
+            if !draft.take(first.get_mut()) {
+                break;
+            }
+            first.remove();
+        }
+        draft.batch
+    }
+}
+
+/// Fills a batch from the front of a queue.
+fn take_whole(work: Work, queue: &mut VecDeque<Queued>, budget: usize) -> Batch {
+    let mut draft = Draft::new(work, budget);
+    while let Some(front) = queue.front_mut() {
+        if !draft.take(front) {
+            break;
+        }
+        queue.pop_front();
+    }
+    draft.batch
+}
+
+/// A batch being filled.
+struct Draft {
+    batch: Batch,
+    budget: usize,
+}
+
+impl Draft {
+    fn new(work: Work, budget: usize) -> Self {
+        Self { batch: Batch { work, parts: Vec::new(), tokens: 0 }, budget }
+    }
+
+    /// Takes as many sequences as fit; at least one if the batch is empty. True if none is
+    /// left.
+    fn take(&mut self, queued: &mut Queued) -> bool {
+        let mut taken = 0;
+        while let Some(&tokens) = queued.tokens.front() {
+            let empty = self.batch.parts.is_empty() && taken == 0;
+            if !empty && self.batch.tokens + tokens > self.budget {
+                break;
+            }
+            queued.tokens.pop_front();
+            self.batch.tokens += tokens;
+            taken += 1;
+        }
+        if taken > 0 {
+            self.batch.parts.push((queued.ticket, taken));
+        }
+        queued.tokens.is_empty()
+    }
+}

@@ -1,0 +1,33 @@
+//! Names and descriptions of the metrics that the runtime reports through the `metrics`
+//! facade.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Gauge, label `lane`: requests (query) or texts (ingest) accepted and not yet answered.
+pub const QUEUE_DEPTH: &str = "livedex_model_queue_depth";
+/// Histogram, label `lane`: tokens of a batch.
+pub const BATCH_TOKENS: &str = "livedex_model_batch_tokens";
+/// Histogram, label `lane`: seconds that the device took for a batch.
+pub const BATCH_SECONDS: &str = "livedex_model_batch_seconds";
+/// Counter, label `lane`: tokens that the device has processed.
+pub const TOKENS_TOTAL: &str = "livedex_model_tokens_total";
+/// Counter, label `reason` (`cancelled`, `deadline`, `overloaded`): requests that ended
+/// without costing the device anything more.
+pub const DROPPED_TOTAL: &str = "livedex_model_dropped_total";
+/// Gauge: the token budget in force, below the configured one after running out of memory.
+pub const TOKEN_BUDGET: &str = "livedex_model_token_budget";
+
+/// Label of the lane: `query` or `ingest`.
+pub const LANE: &str = "lane";
+/// Label of the reason a request was dropped.
+pub const REASON: &str = "reason";
+
+/// Describes the metrics to the installed recorder.
+pub(crate) fn describe() {
+    describe_gauge!(QUEUE_DEPTH, "Requests (query lane) or texts (ingest lane) not yet answered");
+    describe_histogram!(BATCH_TOKENS, "Tokens of a batch");
+    describe_histogram!(BATCH_SECONDS, Unit::Seconds, "Time the device took for a batch");
+    describe_counter!(TOKENS_TOTAL, "Tokens the device has processed");
+    describe_counter!(DROPPED_TOTAL, "Requests dropped before they cost the device more");
+    describe_gauge!(TOKEN_BUDGET, "Token budget in force, lower after running out of memory");
+}

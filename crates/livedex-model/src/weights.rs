@@ -1,0 +1,89 @@
+//! A model's weights under the names its code asks for.
+//!
+//! Checkpoints differ in a prefix: a bare model's tensors begin at `layers.` or `encoder.`, a
+//! task model's at `model.layers.` or `bert.encoder.`. Both are known by the bare name here.
+
+use std::{collections::BTreeMap, path::Path};
+
+use candle_core::{Shape, Tensor};
+
+use crate::{adapter::Adapter, checkpoint::Checkpoint, error::LoadError};
+
+/// A checkpoint with an adapter over it.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    checkpoint: Checkpoint,
+    /// Canonical name to the name in the file.
+    names: BTreeMap<String, String>,
+    adapter: Option<Adapter>,
+}
+
+impl Weights {
+    /// Opens a folder's weights. `prefix` is the task model's name for the bare model, with its
+    /// dot.
+    pub(crate) fn open(
+        folder: &Path,
+        prefix: &str,
+        adapter: Option<&Path>,
+    ) -> Result<Self, LoadError> {
+        let canonical = |name: &str| {
+            let name = name.strip_prefix(prefix).unwrap_or(name);
+            // What TensorFlow called them; old BERT checkpoints still do.
+            name.replace("LayerNorm.gamma", "LayerNorm.weight")
+                .replace("LayerNorm.beta", "LayerNorm.bias")
+        };
+        let checkpoint = Checkpoint::in_folder(folder)?;
+        let names = checkpoint.names().map(|name| (canonical(name), name.to_owned())).collect();
+        let adapter = adapter.map(|folder| Adapter::open(folder, canonical)).transpose()?;
+        Ok(Self { checkpoint, names, adapter })
+    }
+
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    pub(crate) fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// The shape of a tensor, the adapter's before the checkpoint's.
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.adapter
+            .as_ref()
+            .and_then(|adapter| adapter.shape(name))
+            .or_else(|| self.checkpoint.shape(self.names.get(name)?))
+            .map(<[usize]>::to_vec)
+    }
+
+    /// A tensor in f32, the adapter merged in, of exactly this shape.
+    pub(crate) fn get(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor, LoadError> {
+        let shape = shape.into();
+        let base = match self.names.get(name) {
+            Some(stored) => self.checkpoint.read(stored)?,
+            None => None,
+        };
+        let tensor = match &self.adapter {
+            Some(adapter) => adapter.apply(name, base)?,
+            None => base,
+        };
+        let path = &self.checkpoint.files()[0];
+        let tensor =
+            tensor.ok_or_else(|| LoadError::invalid(path, format!("it has no tensor {name}")))?;
+        if tensor.shape() != &shape {
+            return Err(LoadError::invalid(
+                path,
+                format!(
+                    "{name} has shape {:?}, config.json makes it {:?}",
+                    tensor.dims(),
+                    shape.dims()
+                ),
+            ));
+        }
+        Ok(tensor)
+    }
+
+    /// To be called when a model has taken what it needs.
+    pub(crate) fn finish(&self) -> Result<(), LoadError> {
+        self.adapter.as_ref().map_or(Ok(()), Adapter::check_used)
+    }
+}

@@ -1,0 +1,147 @@
+//! Fixtures, tolerances and small helpers.
+
+use std::path::{Path, PathBuf};
+
+use livedex_model::{
+    LoadedEmbedder, LoadedReranker, ModelSpec,
+    backend::{ForwardError, PairTokens},
+    load_embedder, load_reranker,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// What the reference wrote.
+#[derive(Deserialize)]
+pub(crate) struct Golden<T> {
+    pub(crate) cases: Vec<T>,
+}
+
+/// A pair and its score.
+#[derive(Deserialize)]
+pub(crate) struct PairCase {
+    pub(crate) query: String,
+    #[serde(default)]
+    pub(crate) instruction: Option<String>,
+    pub(crate) document: String,
+    pub(crate) max_tokens: usize,
+    pub(crate) ids: Vec<u32>,
+    #[serde(default)]
+    pub(crate) type_ids: Option<Vec<u32>>,
+    pub(crate) score: f32,
+}
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> T {
+    let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+pub(crate) fn golden<T: DeserializeOwned>(name: &str) -> Golden<T> {
+    read(&fixture(name).join("golden.json"))
+}
+
+pub(crate) fn embedder(spec: ModelSpec) -> LoadedEmbedder {
+    load_embedder(&spec).unwrap_or_else(|e| panic!("{e}"))
+}
+
+pub(crate) fn reranker(spec: ModelSpec) -> LoadedReranker {
+    load_reranker(&spec).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A copy of a fixture that a test may change.
+pub(crate) fn copy(name: &str) -> tempfile::TempDir {
+    fn walk(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let target = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &target);
+            } else {
+                std::fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    walk(&fixture(name), dir.path());
+    dir
+}
+
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let dot = |x: &[f32], y: &[f32]| -> f64 {
+        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// The bound on every vector, and unit length.
+#[track_caller]
+pub(crate) fn assert_same_direction(got: &[f32], expected: &[f32], what: &str) -> f64 {
+    let cosine = cosine(got, expected);
+    assert!(cosine >= 0.9999, "cosine {cosine} for {what}");
+    let norm = got.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    assert!((norm - 1.0).abs() < 1e-5, "norm {norm} for {what}");
+    1.0 - cosine
+}
+
+#[track_caller]
+pub(crate) fn assert_close(a: &[f32], b: &[f32], bound: f32, what: &str) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= bound, "{what}: {worst} > {bound}");
+    worst
+}
+
+/// Checks a reranker's ids and scores against the reference, in one batch and one by one.
+/// Gives the worst error.
+pub(crate) fn check_pairs(mut spec: ModelSpec, cases: &[PairCase]) -> f32 {
+    let mut limits: Vec<usize> = cases.iter().map(|c| c.max_tokens).collect();
+    limits.sort_unstable();
+    limits.dedup();
+    let mut worst = 0.0f32;
+    for limit in limits {
+        spec.max_tokens = Some(limit);
+        let mut model = reranker(spec.clone());
+        let tokenizer = model.tokenizer();
+        let here: Vec<&PairCase> = cases.iter().filter(|c| c.max_tokens == limit).collect();
+        let pairs: Vec<PairTokens> = here
+            .iter()
+            .map(|c| tokenizer.encode(&c.query, c.instruction.as_deref(), &c.document).unwrap())
+            .collect();
+        for (pair, case) in pairs.iter().zip(&here) {
+            assert_eq!(pair.ids, case.ids, "{:?} / {:?}", case.query, case.document);
+            let zeros = vec![0; pair.ids.len()];
+            assert_eq!(&pair.type_ids, case.type_ids.as_ref().unwrap_or(&zeros));
+        }
+        let scores = model.forward(&pairs).unwrap();
+        let expected: Vec<f32> = here.iter().map(|c| c.score).collect();
+        worst = worst.max(assert_close(&scores, &expected, 1e-3, "scores"));
+        let single: Vec<f32> =
+            pairs.iter().map(|p| model.forward(std::slice::from_ref(p)).unwrap()[0]).collect();
+        assert_close(&scores, &single, 1e-5, "batch against one by one");
+        assert_eq!(model.forward(&[]).unwrap(), Vec::<f32>::new());
+    }
+    worst
+}
+
+/// Embeds `ids` in one batch, after checking that one by one gives the same.
+pub(crate) fn embed_both_ways(model: &mut LoadedEmbedder, ids: &[Vec<u32>]) -> Vec<Vec<f32>> {
+    let batch = model.forward(ids).unwrap();
+    for (vector, ids) in batch.iter().zip(ids) {
+        let single = &model.forward(std::slice::from_ref(ids)).unwrap()[0];
+        assert_close(vector, single, 1e-5, "batch against one by one");
+    }
+    assert_eq!(model.forward(&[]).unwrap(), Vec::<Vec<f32>>::new());
+    batch
+}
+
+#[track_caller]
+pub(crate) fn assert_input_error<T: std::fmt::Debug>(result: Result<T, ForwardError>, part: &str) {
+    match result {
+        Err(ForwardError::Input(text)) => assert!(text.contains(part), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}

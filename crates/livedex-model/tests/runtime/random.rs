@@ -1,0 +1,104 @@
+//! Random calls at once: every caller gets its own answer, whatever else is going on.
+
+use std::time::Duration;
+
+use livedex_core::ports::ModelError;
+use livedex_model::runtime::{Runtime, RuntimeConfig};
+use proptest::prelude::*;
+
+use crate::fake::{Fake, NAN, REFUSED, document_vector, probability, query_vector, within};
+
+#[derive(Debug, Clone)]
+enum Call {
+    Documents(Vec<String>),
+    Query(String),
+    Rerank(String, Vec<String>),
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![12 => "[a-z ]{1,40}", 1 => "[a-z]{1,9}!", 1 => "[a-z]{1,9}~"]
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        prop::collection::vec(text(), 0..40).prop_map(Call::Documents),
+        text().prop_map(Call::Query),
+        ("[a-z]{1,20}", prop::collection::vec(text(), 0..30)).prop_map(|(q, d)| Call::Rerank(q, d)),
+    ]
+}
+
+fn refused(text: &str) -> bool {
+    text.contains([REFUSED, NAN])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_caller_gets_its_own_answer(
+        calls in prop::collection::vec(call(), 1..30),
+        token_budget in 64usize..300,
+        ingest_queue in 1usize..40,
+        room in 80usize..400,
+        linger_ms in 0u64..3,
+    ) {
+        let config = RuntimeConfig {
+            token_budget,
+            ingest_queue,
+            linger: Duration::from_millis(linger_ms),
+            ..RuntimeConfig::default()
+        };
+        let fake = Fake::with_room(room);
+        let runtime = Runtime::start(config, Some(fake.embedder()), Some(fake.reranker())).unwrap();
+        let (embedder, reranker) = (runtime.embedder().unwrap(), runtime.reranker().unwrap());
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_time()
+            .build()
+            .unwrap();
+        tokio.block_on(within(async {
+            let mut running = Vec::new();
+            for call in calls {
+                let (embedder, reranker) = (embedder.clone(), reranker.clone());
+                running.push(tokio::spawn(async move {
+                    match call {
+                        Call::Documents(texts) => {
+                            let results = embedder.embed_documents(texts.clone()).await.unwrap();
+                            assert_eq!(results.len(), texts.len());
+                            for (text, result) in texts.iter().zip(results) {
+                                match result {
+                                    Ok(vector) => assert_eq!(vector, document_vector(text)),
+                                    Err(ModelError::Input(_)) => assert!(refused(text)),
+                                    Err(other) => panic!("{other}"),
+                                }
+                            }
+                        }
+                        Call::Query(query) => match embedder.embed_query(&query, None, None).await {
+                            Ok(vector) => assert_eq!(vector, query_vector(&query, None)),
+                            Err(ModelError::Input(_)) => assert!(refused(&query)),
+                            Err(other) => panic!("{other}"),
+                        },
+                        Call::Rerank(query, texts) => {
+                            match reranker.rerank(&query, None, texts.clone(), None).await {
+                                Ok(scores) => {
+                                    let wanted = texts.iter().map(|text| probability(&query, text));
+                                    assert_eq!(scores, wanted.collect::<Vec<_>>());
+                                }
+                                Err(ModelError::Input(_)) => {
+                                    assert!(texts.iter().any(|text| refused(text)));
+                                }
+                                Err(other) => panic!("{other}"),
+                            }
+                        }
+                    }
+                }));
+            }
+            for task in running {
+                task.await.unwrap();
+            }
+        }));
+        let tokens = |batch: &Vec<Vec<u32>>| batch.iter().map(Vec::len).sum::<usize>();
+        let batches = fake.batches.lock().unwrap();
+        prop_assert!(batches.iter().all(|b| b.len() == 1 || tokens(b) <= token_budget));
+    }
+}
