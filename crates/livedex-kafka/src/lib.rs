@@ -1,0 +1,63 @@
+//! The Kafka side of Livedex, over librdkafka.
+//!
+//! What it keeps: records are handed out in offset order within a partition, each at least once;
+//! the committed offset of a partition never passes an unfinished record (INV-3); nothing is
+//! committed for a partition after its lease died (INV-4); what is read and not finished is
+//! bounded in bytes (INV-5).
+//!
+//! # Layout
+//! - `config`: what to connect to and what to read, and the check of it
+//! - `properties`: which librdkafka properties a user may set, and which are secrets
+//! - `error`: typed errors, one line each
+//! - `client`: librdkafka's settings for each kind of client
+//! - `diagnostics`: librdkafka's log lines and complaints
+//! - `limiter`: a repeated complaint is said rarely
+//! - `reach`: the first contact with a broker
+//! - `partitions`: leases, watermarks and bytes in flight of the owned partitions
+//! - `gate`: back-pressure with hysteresis
+//! - `commit`: commits, with their results and with a deadline
+//! - `member`: rebalances and lag
+//! - `poll`: the poll thread
+//! - `shared`: what the poll thread shares: acknowledger and monitor
+//! - `source`: the source of records
+//! - `record`: messages as records
+//! - `producer`: messages that are durable once sent
+//! - `publisher`: documents onto the topic
+//! - `dead_letters`: records that can never be processed
+//! - `admin`: topics, lag, and whether Kafka is there
+//! - `keys`: the keys that are alive on a topic
+//! - [`metrics`]: the names of the metrics
+
+mod admin;
+mod client;
+mod commit;
+mod config;
+mod dead_letters;
+mod diagnostics;
+mod error;
+mod gate;
+mod keys;
+mod limiter;
+mod member;
+pub mod metrics;
+mod partitions;
+mod poll;
+mod producer;
+mod properties;
+mod publisher;
+mod reach;
+mod record;
+mod shared;
+mod source;
+
+pub use admin::{Admin, PartitionLag, TopicSpec};
+pub use config::{
+    ConfigProblem, DEFAULT_MAX_IN_FLIGHT_BYTES, DEFAULT_MAX_POLL_RECORDS, KafkaConfig,
+};
+pub use dead_letters::KafkaDeadLetters;
+pub use error::KafkaError;
+pub use partitions::PartitionStatus;
+pub use properties::is_secret_property;
+pub use publisher::Publisher;
+pub use shared::SourceMonitor;
+pub use source::{EndMode, KafkaSource, Stopper};

@@ -1,0 +1,172 @@
+//! What happens to a group member: rebalances and lag.
+//!
+//! All of it runs on the poll thread, inside `poll` (and inside the consumer's destruction).
+//!
+//! The order on a revoke keeps INV-4: leases die first, under the table's lock; then what was
+//! finished by that moment is committed, for at most [`KafkaConfig::revoke_timeout`], unless the
+//! assignment is lost, for then another member may already have committed further; then the
+//! partitions are forgotten. Nothing here waits for the pipeline.
+
+use std::{
+    sync::{Arc, OnceLock, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
+    error::KafkaError as RdError,
+    topic_partition_list::TopicPartitionListElem,
+    types::RDKafkaErrorCode,
+};
+
+use crate::{
+    KafkaConfig,
+    commit::Committer,
+    diagnostics::{Diagnostics, lock},
+    metrics,
+    shared::Shared,
+};
+
+/// The consumer as this crate uses it.
+pub(crate) type MemberConsumer = BaseConsumer<Member>;
+
+/// The context of the group member.
+pub(crate) struct Member {
+    topic: Arc<str>,
+    shared: Arc<Shared>,
+    revoke_timeout: Duration,
+    pub(crate) diagnostics: Diagnostics,
+    /// Set once the first contact was made.
+    committer: OnceLock<Committer>,
+}
+
+impl Member {
+    pub(crate) fn new(config: &KafkaConfig, shared: Arc<Shared>) -> Self {
+        Self {
+            topic: Arc::from(config.topic.as_str()),
+            shared,
+            revoke_timeout: config.revoke_timeout,
+            diagnostics: Diagnostics::default(),
+            committer: OnceLock::new(),
+        }
+    }
+
+    /// Starts the commit thread of `consumer`, once the first contact was made.
+    pub(crate) fn attach(consumer: &Arc<MemberConsumer>) -> std::io::Result<()> {
+        let member = consumer.context();
+        let committer = Committer::start(
+            Arc::clone(&member.topic),
+            Arc::downgrade(consumer),
+            Arc::clone(&member.shared),
+        )?;
+        let _ = member.committer.set(committer);
+        Ok(())
+    }
+
+    /// Commits what is finished, in the background.
+    pub(crate) fn commit(&self) {
+        if let Some(committer) = self.committer.get() {
+            committer.commit(|| lock(&self.shared.table).unconfirmed());
+        }
+    }
+
+    /// Commits what is finished and waits for the broker's word. Returns whether it came.
+    pub(crate) fn commit_until(&self, deadline: Instant) -> bool {
+        let commits = lock(&self.shared.table).unconfirmed();
+        self.committer.get().is_some_and(|committer| committer.commit_until(commits, deadline))
+    }
+
+    /// The partitions of our topic in `list`.
+    fn partitions(&self, list: &TopicPartitionList) -> Vec<i32> {
+        list.elements()
+            .iter()
+            .filter(|element| element.topic() == &*self.topic)
+            .map(TopicPartitionListElem::partition)
+            .collect()
+    }
+
+    fn revoke(&self, partitions: &[i32], is_lost: bool) {
+        let commits = lock(&self.shared.table).kill(partitions);
+        tracing::info!(?partitions, is_lost, "partitions revoked");
+        if !is_lost && let Some(committer) = self.committer.get() {
+            committer.commit_until(commits, Instant::now() + self.revoke_timeout);
+        }
+        lock(&self.shared.table).forget(partitions);
+        for &partition in partitions {
+            metrics::lag(&self.topic, partition, 0);
+        }
+        metrics::rebalanced(if is_lost { "lost" } else { "revoked" });
+    }
+}
+
+impl ClientContext for Member {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.diagnostics.log(level, facility, line);
+    }
+
+    fn error(&self, error: RdError, reason: &str) {
+        match error.rdkafka_error_code() {
+            // The end of a partition comes this way as well, and so does what ends the source
+            // and is returned by it.
+            Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::FencedInstanceId) => {}
+            // Until the first contact the complaint becomes the error of the start.
+            _ if self.committer.get().is_none() => {
+                self.diagnostics.note(&error, reason);
+            }
+            _ => self.diagnostics.warn(&error, reason),
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let Some(topic) = statistics.topics.get(&*self.topic) else { return };
+        for owned in lock(&self.shared.table).status() {
+            let Some(seen) = topic.partitions.get(&owned.partition) else { continue };
+            // -1001 and the like: not known yet.
+            if seen.hi_offset < 0 {
+                continue;
+            }
+            let at = owned.watermark.unwrap_or(seen.committed_offset.max(seen.lo_offset));
+            if at >= 0 {
+                metrics::lag(&self.topic, owned.partition, (seen.hi_offset - at).max(0));
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Member {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance {
+            // Empty lists do come (rust-rdkafka #681).
+            let partitions = self.partitions(list);
+            if !partitions.is_empty() {
+                self.revoke(&partitions, consumer.assignment_lost());
+            }
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                self.shared.joined(Instant::now());
+                let partitions = self.partitions(list);
+                if partitions.is_empty() {
+                    return;
+                }
+                lock(&self.shared.table).assign(&partitions);
+                // A rebalance un-pauses: the state is derived again for what is new.
+                if self.shared.is_paused.load(Ordering::Relaxed)
+                    && let Err(error) = consumer.pause(list)
+                {
+                    // Then they are read: the budget is overshot, nothing is lost.
+                    tracing::warn!(%error, "newly assigned partitions could not be paused");
+                }
+                tracing::info!(?partitions, "partitions assigned");
+                metrics::rebalanced("assigned");
+            }
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => tracing::warn!(%error, "a rebalance failed"),
+        }
+    }
+}
