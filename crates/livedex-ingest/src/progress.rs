@@ -1,0 +1,93 @@
+//! Counters that a progress bar reads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What a pipeline has done so far. Shared, cheap to read at any rate; the numbers are each
+/// exact, but not a snapshot of one moment.
+#[derive(Debug, Default)]
+pub struct Progress {
+    received: AtomicU64,
+    records: AtomicU64,
+    documents: AtomicU64,
+    chunks_embedded: AtomicU64,
+    tokens_embedded: AtomicU64,
+    chunks_unchanged: AtomicU64,
+    rows_rewritten: AtomicU64,
+    rows_deleted: AtomicU64,
+    dead_letters: AtomicU64,
+    replays: AtomicU64,
+    caught_up: AtomicBool,
+}
+
+/// What a pipeline has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Records read from the source.
+    pub received: u64,
+    /// Records finished: acknowledged to the source.
+    pub records: u64,
+    /// Events that were brought into the collection, deletions included, changed or not.
+    pub documents: u64,
+    /// Chunks that were embedded and written.
+    pub chunks_embedded: u64,
+    /// Tokens of those chunks' texts, without context and special tokens.
+    pub tokens_embedded: u64,
+    /// Chunks that were in the collection just so.
+    pub chunks_unchanged: u64,
+    /// Rows written again with their stored vector.
+    pub rows_rewritten: u64,
+    /// Rows deleted.
+    pub rows_deleted: u64,
+    /// Records that became dead letters.
+    pub dead_letters: u64,
+    /// Records older than what the collection says.
+    pub replays: u64,
+}
+
+impl Progress {
+    /// The counters now.
+    pub fn summary(&self) -> Summary {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Summary {
+            received: get(&self.received),
+            records: get(&self.records),
+            documents: get(&self.documents),
+            chunks_embedded: get(&self.chunks_embedded),
+            tokens_embedded: get(&self.tokens_embedded),
+            chunks_unchanged: get(&self.chunks_unchanged),
+            rows_rewritten: get(&self.rows_rewritten),
+            rows_deleted: get(&self.rows_deleted),
+            dead_letters: get(&self.dead_letters),
+            replays: get(&self.replays),
+        }
+    }
+
+    /// Whether every assigned partition had been read to its end when the source was last asked,
+    /// and everything read is finished.
+    pub fn is_caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_caught_up(&self, caught_up: bool) {
+        self.caught_up.store(caught_up, Ordering::Relaxed);
+    }
+
+    pub(crate) fn receive(&self, records: usize) {
+        self.received.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Adds what a part of a wave did.
+    pub(crate) fn add(&self, done: &Summary) {
+        let add = |counter: &AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
+        add(&self.received, done.received);
+        add(&self.records, done.records);
+        add(&self.documents, done.documents);
+        add(&self.chunks_embedded, done.chunks_embedded);
+        add(&self.tokens_embedded, done.tokens_embedded);
+        add(&self.chunks_unchanged, done.chunks_unchanged);
+        add(&self.rows_rewritten, done.rows_rewritten);
+        add(&self.rows_deleted, done.rows_deleted);
+        add(&self.dead_letters, done.dead_letters);
+        add(&self.replays, done.replays);
+    }
+}

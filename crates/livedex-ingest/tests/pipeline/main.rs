@@ -1,0 +1,9 @@
+//! The pipeline over ports that live in memory.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod fakes;
+mod faults;
+mod model;
+mod rig;
+mod stop;
+mod updates;
