@@ -1,0 +1,210 @@
+//! The command line: what can be typed, and nothing of what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use figment::value::Value;
+
+use crate::config::FlagOverride;
+
+/// Keeps a Milvus collection in step with Kafka topics and answers two-stage queries on it
+/// over NATS.
+#[derive(Debug, Parser)]
+#[command(name = "livedex", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Configuration file [default: livedex.toml in this folder, if there]
+    #[arg(long, short, global = true, env = "LIVEDEX_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How log lines look
+    #[arg(long, global = true, env = "LIVEDEX_LOG_FORMAT", value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Readable lines.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The common keys of the configuration as flags; a flag wins over the environment
+/// (`LIVEDEX__KAFKA__BROKERS`), and that over the file.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Configuration keys")]
+pub(crate) struct Overrides {
+    /// kafka.brokers
+    #[arg(long, global = true, value_name = "HOST:PORT,...")]
+    brokers: Option<String>,
+    /// kafka.topic
+    #[arg(long, global = true)]
+    topic: Option<String>,
+    /// kafka.group
+    #[arg(long, global = true)]
+    group: Option<String>,
+    /// milvus.uri
+    #[arg(long, global = true, value_name = "URI")]
+    milvus_uri: Option<String>,
+    /// milvus.collection
+    #[arg(long, global = true)]
+    collection: Option<String>,
+    /// nats.url
+    #[arg(long, global = true, value_name = "URL")]
+    nats_url: Option<String>,
+    /// embedder.model
+    #[arg(long, global = true, value_name = "DIR|HUB_ID")]
+    embedder: Option<String>,
+    /// reranker.model
+    #[arg(long, global = true, value_name = "DIR|HUB_ID")]
+    reranker: Option<String>,
+}
+
+impl Overrides {
+    /// The flags that were given, by key.
+    pub(crate) fn given(&self) -> Vec<FlagOverride> {
+        [
+            ("kafka.brokers", &self.brokers),
+            ("kafka.topic", &self.topic),
+            ("kafka.group", &self.group),
+            ("milvus.uri", &self.milvus_uri),
+            ("milvus.collection", &self.collection),
+            ("nats.url", &self.nats_url),
+            ("embedder.model", &self.embedder),
+            ("reranker.model", &self.reranker),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| value.as_deref().map(|value| (key, Value::from(value))))
+        .collect()
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ingest and serve in one process, sharing the models
+    Run,
+    /// Ingest only: Kafka to Milvus
+    Ingest,
+    /// Serve only: answer queries over NATS
+    Serve,
+    /// Put files and folders of markdown, text or HTML onto the topic
+    Publish(PublishArgs),
+    /// Ask a question over NATS
+    Query(QueryArgs),
+    /// Lag, watermarks, rows and models
+    Status(StatusArgs),
+    /// Check the configuration and every connection
+    Check(CheckArgs),
+    /// Print the JSON Schemas of the messages
+    Schema(SchemaArgs),
+}
+
+/// Arguments of `publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// Files and folders; a document's id is its path below the folder named here
+    #[arg(value_name = "PATH", required_unless_present = "delete")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Also send tombstones for documents on the topic whose file is gone
+    #[arg(long, requires = "paths")]
+    pub(crate) sync: bool,
+    /// Send a tombstone for this document id
+    #[arg(long, value_name = "ID")]
+    pub(crate) delete: Vec<String>,
+    /// Put in front of every id; --sync then looks only at ids that start with it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) id_prefix: String,
+    /// Leave out files whose path matches this pattern (as in .gitignore)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Give every document a URL: this, followed by its path
+    #[arg(long, value_name = "URL")]
+    pub(crate) url_base: Option<String>,
+    /// The tenant that the documents belong to
+    #[arg(long, default_value = "")]
+    pub(crate) tenant: String,
+    /// Print where every record went, as JSON lines
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `query`.
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// The question
+    pub(crate) text: String,
+    /// How many hits [default: the service's]
+    #[arg(long, short = 'k')]
+    pub(crate) top_k: Option<usize>,
+    /// How many candidates stage 1 hands to stage 2 [default: the service's]
+    #[arg(long)]
+    pub(crate) candidates: Option<usize>,
+    /// Only documents of this tenant
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// A filter as JSON: '{"eq": {"field": "metadata.lang", "value": "en"}}'
+    #[arg(long, value_name = "JSON")]
+    pub(crate) filter: Option<String>,
+    /// The task, for models that follow instructions
+    #[arg(long)]
+    pub(crate) instruction: Option<String>,
+    /// Stage 1 only
+    #[arg(long)]
+    pub(crate) no_rerank: bool,
+    /// See everything written before now (waits for Milvus' time tick)
+    #[arg(long)]
+    pub(crate) strong: bool,
+    /// Milliseconds to wait for the answer
+    #[arg(long, default_value_t = 30_000, value_name = "MS")]
+    pub(crate) timeout_ms: u64,
+    /// Print the reply as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Print the effective configuration, secrets redacted, and check nothing else
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Which one, such as `document.v1`; all of them if left out
+    pub(crate) name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,54 @@
+//! What each command does.
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{Cli, Command},
+    config,
+    worker::{self, Roles},
+};
+
+mod check;
+mod files;
+mod publish;
+mod query;
+mod schema;
+mod status;
+mod table;
+
+impl Command {
+    /// Whether the command runs until it is stopped, and so logs its progress.
+    pub(crate) fn is_worker(&self) -> bool {
+        matches!(self, Self::Run | Self::Ingest | Self::Serve)
+    }
+}
+
+/// Runs the command and returns the process's exit code.
+pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let read = || config::read(&cli.global);
+    match &cli.command {
+        Command::Run => worker::run(read()?, Roles { ingest: true, serve: true }).await,
+        Command::Ingest => worker::run(read()?, Roles { ingest: true, serve: false }).await,
+        Command::Serve => worker::run(read()?, Roles { ingest: false, serve: true }).await,
+        Command::Publish(args) => publish::run(&read()?, args).await,
+        Command::Query(args) => query::run(&read()?, args).await,
+        Command::Status(args) => status::run(&read()?, args).await,
+        Command::Check(args) if args.print_config => {
+            print(&config::effective(&cli.global)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check(_) => check::run(&cli.global).await,
+        Command::Schema(args) => schema::run(args),
+    }
+}
+
+/// Prints an answer to standard output. A reader that went away (`livedex schema | head`) is no
+/// error.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
+        true => out.flush(),
+        false => out.write_all(b"\n").and_then(|()| out.flush()),
+    });
+}

@@ -1,0 +1,106 @@
+//! File, environment and flags to a validated configuration.
+//!
+//! Two stages: [`raw`] is what was typed, [`Config`] is what is true. [`load`] merges and finds
+//! every mistake of form, [`validate`] every mistake of content; both report all at once.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use livedex_core::chunk::ChunkConfig;
+use livedex_ingest::PipelineConfig;
+use livedex_kafka::KafkaConfig;
+use livedex_milvus::MilvusConfig;
+use livedex_model::{ModelSpec, runtime::RuntimeConfig};
+use livedex_query::{NatsConfig, QueryConfig};
+
+use crate::cli::GlobalArgs;
+
+mod load;
+mod models;
+mod print;
+mod raw;
+mod secret;
+mod validate;
+
+pub(crate) use load::FlagOverride;
+pub(crate) use print::effective;
+
+/// One thing that is wrong, with the key as it is written in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigProblem {
+    /// `section.key`, or the file itself.
+    pub(crate) key: String,
+    /// What is wrong with it: the value, the limit, what to do.
+    pub(crate) message: String,
+}
+
+impl fmt::Display for ConfigProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.message)
+    }
+}
+
+/// A configuration that has been checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The Kafka side.
+    pub(crate) kafka: KafkaConfig,
+    /// The Milvus side.
+    pub(crate) milvus: MilvusConfig,
+    /// The NATS side.
+    pub(crate) nats: NatsConfig,
+    /// Stage 1; `None` if no model is named, which only workers mind.
+    pub(crate) embedder: Option<ModelSpec>,
+    /// Stage 2; `None` if switched off.
+    pub(crate) reranker: Option<ModelSpec>,
+    /// The models' device.
+    pub(crate) runtime: RuntimeConfig,
+    /// How documents are split.
+    pub(crate) chunk: ChunkConfig,
+    /// The pipeline's bounds.
+    pub(crate) pipeline: PipelineConfig,
+    /// Bytes of one record's value, inclusive.
+    pub(crate) max_document_bytes: usize,
+    /// The service's defaults and bounds.
+    pub(crate) query: QueryConfig,
+    /// Where `/metrics` is; `None`: nowhere.
+    pub(crate) http: Option<SocketAddr>,
+    /// How long a stop may take before the process ends anyway.
+    pub(crate) stop_deadline: Duration,
+}
+
+impl Config {
+    /// The embedder, which every worker needs.
+    pub(crate) fn embedder(&self) -> anyhow::Result<&ModelSpec> {
+        self.embedder.as_ref().ok_or_else(|| {
+            anyhow::anyhow!(
+                "embedder.model is not set; name a model folder or a hub id in the configuration \
+                 file, by --embedder or by LIVEDEX__EMBEDDER__MODEL"
+            )
+        })
+    }
+}
+
+/// The file that is read when none is named, if it is there.
+const DEFAULT_FILE: &str = "livedex.toml";
+
+/// Loads and validates; the error holds every problem, one a line.
+pub(crate) fn read(args: &GlobalArgs) -> anyhow::Result<Config> {
+    let loaded = load::load(file(args).as_deref(), &args.overrides.given());
+    loaded.and_then(|loaded| validate::validate(&loaded)).map_err(|problems| one_error(&problems))
+}
+
+/// The configuration file in force.
+pub(crate) fn file(args: &GlobalArgs) -> Option<PathBuf> {
+    let default = PathBuf::from(DEFAULT_FILE);
+    args.config.clone().or_else(|| default.is_file().then_some(default))
+}
+
+fn one_error(problems: &[ConfigProblem]) -> anyhow::Error {
+    match problems {
+        [problem] => anyhow::anyhow!("configuration: {problem}"),
+        _ => {
+            let lines: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            anyhow::anyhow!("configuration: {} problems{lines}", problems.len())
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `[embedder]`, `[reranker]` and `[hub]` to what the loader takes.
+
+use std::path::{Path, PathBuf};
+
+use livedex_model::{ModelSource, ModelSpec};
+
+use super::raw::{RawEmbedder, RawHub, RawReranker};
+
+/// The embedder, if one is named.
+pub(super) fn embedder(raw: &RawEmbedder, hub: &Hub<'_>) -> Option<ModelSpec> {
+    let model = raw.model.as_deref()?;
+    Some(ModelSpec {
+        source: hub.source(model, raw.revision.as_deref()),
+        adapter: raw.adapter.as_ref().map(|path| hub.base.join(path)),
+        expected_sha256: raw.sha256.clone(),
+        max_tokens: raw.max_tokens,
+        dimension: raw.dimension,
+        instruction: raw.instruction.clone(),
+    })
+}
+
+/// The reranker, if one is named and it is not switched off.
+pub(super) fn reranker(raw: &RawReranker, hub: &Hub<'_>) -> Option<ModelSpec> {
+    let model = raw.model.as_deref().filter(|_| raw.enabled)?;
+    Some(ModelSpec {
+        source: hub.source(model, raw.revision.as_deref()),
+        adapter: raw.adapter.as_ref().map(|path| hub.base.join(path)),
+        expected_sha256: raw.sha256.clone(),
+        max_tokens: raw.max_tokens,
+        dimension: None,
+        instruction: raw.instruction.clone(),
+    })
+}
+
+/// Where models come from that are no folder.
+pub(super) struct Hub<'a> {
+    /// `[hub]`.
+    pub(super) raw: &'a RawHub,
+    /// The access token, already read from its file.
+    pub(super) token: Option<String>,
+    /// Where relative paths start.
+    pub(super) base: &'a Path,
+}
+
+impl Hub<'_> {
+    /// A folder where there is one; else a hub id where it looks like one (`owner/name`); else
+    /// a folder, so that the error speaks of a missing folder.
+    fn source(&self, model: &str, revision: Option<&str>) -> ModelSource {
+        let dir: PathBuf = self.base.join(model);
+        if dir.is_dir() || !looks_like_hub_id(model) {
+            return ModelSource::Dir(dir);
+        }
+        ModelSource::Hub {
+            repo: model.to_owned(),
+            revision: revision.map(str::to_owned),
+            endpoint: self.raw.endpoint.clone(),
+            token: self.token.clone(),
+            cache_dir: self.raw.cache_dir.as_ref().map(|path| self.base.join(path)),
+        }
+    }
+}
+
+fn looks_like_hub_id(model: &str) -> bool {
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    model.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hub_ids_are_told_from_paths() {
+        for id in ["Qwen/Qwen3-Embedding-0.6B", "sentence-transformers/all-MiniLM-L6-v2"] {
+            assert!(looks_like_hub_id(id), "{id}");
+        }
+        for path in ["model", "./model", "/srv/model", "a/b/c", "../x", "~/x", "a/"] {
+            assert!(!looks_like_hub_id(path), "{path}");
+        }
+    }
+}

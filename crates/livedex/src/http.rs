@@ -1,0 +1,71 @@
+//! Liveness, readiness and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Set once the models have passed their self-test and every role runs; cleared at shutdown,
+/// so that a load balancer looks away before the work stops.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Says whether the process is ready from now on.
+    pub(crate) fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+}
+
+/// Binds `address`; a port in use is an error here, before anything else is started.
+pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "http.listen = \"{address}\" cannot be opened; choose another port, or \"\" for none"
+        )
+    })
+}
+
+/// Serves until `shutdown`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let app = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route(
+            "/metrics",
+            get(|State(shared): State<Shared>| async move { shared.metrics.render() }),
+        )
+        .with_state(Shared { readiness, metrics });
+    axum::serve(listener, app)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .context("the HTTP endpoint failed")
+}
+
+async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+    if shared.readiness.0.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+}

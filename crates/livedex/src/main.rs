@@ -1,0 +1,46 @@
+//! `livedex`: keeps a Milvus collection in step with Kafka topics and answers two-stage
+//! queries on it over NATS.
+//!
+//! # Layout
+//! - [`cli`]: what can be typed
+//! - [`config`]: file, environment and flags to a validated configuration
+//! - [`telemetry`]: log lines and metrics
+//! - [`models`]: loading the models
+//! - [`worker`]: the long-running roles, wired and stopped
+//! - [`http`]: liveness, readiness and metrics
+//! - [`commands`]: the commands that answer and end
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod commands;
+mod config;
+mod http;
+mod models;
+mod telemetry;
+mod worker;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    telemetry::init_logs(cli.global.log_format, cli.command.is_worker());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let outcome = runtime.block_on(commands::dispatch(cli));
+    // A blocking call that outlives its deadline (a hung resolver, say) must not hold the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One line: what was wrong and what to do, from the outermost cause to the innermost.
+#[allow(clippy::print_stderr, reason = "the error of a command goes to standard error")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("livedex: {error:#}");
+    ExitCode::FAILURE
+}
