@@ -1,0 +1,196 @@
+//! Kafka, NATS and Milvus Lite for one test, a worker's configuration for them, and what a test
+//! does with them: publish, wait, read back.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use livedex_core::{
+    chunk::{ChunkConfig, Chunker},
+    document::{Change, Document},
+    ids::DocumentKey,
+    ports::{ModelInfo, RecordSource as _, SourceEvent, TokenCounter},
+    record::{RawRecord, SourcePosition},
+};
+use livedex_kafka::{Admin, EndMode, KafkaConfig, KafkaSource, Publisher, TopicSpec};
+use livedex_milvus::{FlushPolicy, Milvus, MilvusConfig};
+use livedex_model::{ModelSpec, load_embedder};
+use livedex_wire::document::{encode, tombstone};
+
+use crate::broker::Broker;
+use crate::check::{Report, check};
+use crate::servers::{MilvusLite, Nats};
+use crate::wait::until;
+
+/// Tokens of a chunk in the suites: the small fixture model has 96 positions.
+pub const CHUNK_TOKENS: usize = 64;
+
+/// Partitions of the topic.
+pub const PARTITIONS: i32 = 4;
+
+/// Records on their way at once.
+const IN_FLIGHT: usize = 256;
+
+/// A small checkpoint with random weights, by its name in `livedex-model/fixtures`: its vectors
+/// mean nothing, and it is right and fast.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../livedex-model/fixtures").join(name)
+}
+
+/// A runtime for the asynchronous part of a test. Servers are started and dropped outside of it:
+/// that blocks.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}
+
+/// The servers of one test, with the topics created.
+pub struct Stack {
+    kafka: KafkaConfig,
+    milvus: MilvusConfig,
+    nats_url: String,
+    model: ModelInfo,
+    chunker: Chunker,
+    _servers: (Broker, Nats, MilvusLite),
+}
+
+impl Stack {
+    /// Starts NATS and Milvus Lite beside a broker. Blocks: call it outside of a runtime.
+    pub fn start(broker: Broker) -> Result<Self> {
+        let (nats, milvus) = (Nats::start()?, MilvusLite::start()?);
+        let embedder = load_embedder(&ModelSpec::dir(fixture("bert-embed")))?;
+        let tokens: Arc<dyn TokenCounter> = embedder.tokenizer();
+        let config = ChunkConfig { max_tokens: CHUNK_TOKENS, overlap_tokens: 0 };
+        let kafka = KafkaConfig { brokers: broker.brokers(), ..KafkaConfig::default() };
+        let topics =
+            [TopicSpec::new(&kafka.topic, PARTITIONS), TopicSpec::new(&kafka.dead_letter_topic, 1)];
+        runtime()?.block_on(Admin::new(&kafka).ensure_topics(&topics))?;
+        Ok(Self {
+            kafka,
+            milvus: MilvusConfig {
+                uri: milvus.uri(),
+                flush: FlushPolicy::WhenIdle,
+                // A busy machine of two cores.
+                timeout: Duration::from_secs(30),
+                ..MilvusConfig::default()
+            },
+            nats_url: nats.url(),
+            model: embedder.info().clone(),
+            chunker: Chunker::new(config, tokens)?,
+            _servers: (broker, nats, milvus),
+        })
+    }
+
+    /// The text of a worker's `livedex.toml`.
+    pub fn config(&self) -> String {
+        format!(
+            "[kafka]\nbrokers = \"{}\"\n\
+             [milvus]\nuri = \"{}\"\nflush = \"when-idle\"\ntimeout_ms = 30000\n\
+             [nats]\nurl = \"{}\"\n\
+             [embedder]\nmodel = \"{}\"\n\
+             [reranker]\nmodel = \"{}\"\n\
+             [chunk]\nmax_tokens = {CHUNK_TOKENS}\n\
+             [http]\nlisten = \"\"\n",
+            self.kafka.brokers,
+            self.milvus.uri,
+            self.nats_url,
+            fixture("bert-embed").display(),
+            fixture("bert-rerank").display(),
+        )
+    }
+
+    /// Its Kafka, with the default topics and group.
+    pub fn kafka(&self) -> &KafkaConfig {
+        &self.kafka
+    }
+
+    /// The URL of its NATS.
+    pub fn nats_url(&self) -> &str {
+        &self.nats_url
+    }
+
+    /// The embedder that its configuration names.
+    pub fn model(&self) -> &ModelInfo {
+        &self.model
+    }
+
+    /// Publishes changes, each acknowledged by the broker when this returns. One document at
+    /// most once per call: records of one call may overtake each other.
+    pub async fn publish(&self, changes: &[Change]) -> Result<()> {
+        let publisher = Publisher::new(&self.kafka)?;
+        stream::iter(changes)
+            .map(|change| {
+                let record = match change {
+                    Change::Upsert(document) => encode(document),
+                    Change::Delete(key) => tombstone(key),
+                };
+                let publisher = &publisher;
+                async move { publisher.publish(record.key, record.value, record.headers).await }
+            })
+            .buffer_unordered(IN_FLIGHT)
+            .try_for_each(|_| async { Ok(()) })
+            .await?;
+        Ok(())
+    }
+
+    /// Publishes raw bytes, to see what becomes of what is no document.
+    pub async fn publish_raw(&self, key: Option<&[u8]>, value: &[u8]) -> Result<SourcePosition> {
+        let publisher = Publisher::new(&self.kafka)?;
+        let headers = [("origin".to_owned(), Some(b"test".to_vec()))];
+        Ok(publisher.publish_record(key, Some(value), &headers, None).await?)
+    }
+
+    /// Records between what the group has committed and the end of the topic.
+    pub async fn lag(&self) -> Result<i64> {
+        let lag = Admin::new(&self.kafka).lag(&self.kafka.group, &self.kafka.topic).await?;
+        Ok(lag.iter().map(|partition| partition.lag).sum())
+    }
+
+    /// Waits until the group has committed the whole topic.
+    pub async fn until_committed(&self, timeout: Duration) -> Result<()> {
+        until("group lag 0", timeout, || async {
+            Ok(match self.lag().await? {
+                0 => Ok(()),
+                lag => Err(format!("{lag} records behind")),
+            })
+        })
+        .await
+    }
+
+    /// Reads the whole collection (Strong) and compares it with what it should say.
+    pub async fn report(&self, expected: &BTreeMap<DocumentKey, Document>) -> Result<Report> {
+        let collection = Milvus::connect(&self.milvus).await?.inspect_collection().await?;
+        let rows: Vec<_> =
+            collection.all_rows(false).await?.into_iter().map(|row| row.fields).collect();
+        check(&rows, expected, &self.chunker, &self.model.fingerprint)
+    }
+
+    /// All dead letters, in order.
+    pub async fn dead_letters(&self) -> Result<Vec<RawRecord>> {
+        let config = KafkaConfig {
+            topic: self.kafka.dead_letter_topic.clone(),
+            dead_letter_topic: "unused".to_owned(),
+            group: "dead-letter-reader".to_owned(),
+            ..self.kafka.clone()
+        };
+        let start = move || KafkaSource::start(&config, EndMode::UntilCaughtUp);
+        let mut source = tokio::task::spawn_blocking(start).await??;
+        let mut records = Vec::new();
+        while let Some(event) = source.next().await {
+            if let SourceEvent::Records(more) = event? {
+                records.extend(more);
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// The text of a header, which must be there once.
+pub fn header<'a>(record: &'a RawRecord, name: &str) -> Result<&'a str> {
+    let mut values = record.headers.iter().filter(|(key, _)| key == name);
+    let (_, value) = values.next().with_context(|| format!("no header {name}"))?;
+    anyhow::ensure!(values.next().is_none(), "the header {name} is there twice");
+    Ok(std::str::from_utf8(value.as_deref().unwrap_or_default())?)
+}
