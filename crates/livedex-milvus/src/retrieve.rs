@@ -22,6 +22,10 @@ use crate::{
 
 #[async_trait]
 impl Retriever for Collection {
+    async fn rows(&self) -> Result<Option<u64>, ServiceError> {
+        self.count().await.map(Some)
+    }
+
     /// Candidates by cosine similarity, best first; equal ones by key.
     async fn search(&self, request: &SearchRequest) -> Result<Vec<Candidate>, ServiceError> {
         if request.limit == 0 {

@@ -6,7 +6,7 @@
 //!
 //! # Layout
 //! - [`config`]: where NATS is, and the bounds of the service
-//! - [`connect`]: a connection, or one line that says why there is none
+//! - [`connect`](mod@connect): a connection, or one line that says why there is none
 //! - [`two_stage`]: one query from its text to its hits
 //! - [`deadline`]: how long a caller still waits
 //! - [`error`]: how a request fails, as a typed error of the contract

@@ -140,16 +140,11 @@ pub(crate) async fn back_pressure_pauses_stays_in_the_group_and_resumes(
     for record in &records {
         finish(&acknowledger, record);
     }
-    loop {
-        match next(&mut source).await? {
-            SourceEvent::Records(batch) => {
-                for record in &batch {
-                    finish(&acknowledger, record);
-                }
-                records.extend(batch);
-            }
-            SourceEvent::CaughtUp => break,
+    while let SourceEvent::Records(batch) = next(&mut source).await? {
+        for record in &batch {
+            finish(&acknowledger, record);
         }
+        records.extend(batch);
     }
     ensure!(!monitor.is_paused() && monitor.in_flight_bytes() == 0);
     for (partition, offsets) in offsets(&records) {
@@ -193,16 +188,11 @@ pub(crate) async fn a_record_larger_than_every_buffer_is_read(brokers: &str) -> 
     let mut source = KafkaSource::start(&config, EndMode::UntilCaughtUp)?;
     let acknowledger = source.acknowledger();
     let mut n = 0;
-    loop {
-        match next(&mut source).await? {
-            SourceEvent::Records(records) => {
-                for record in records {
-                    ensure!(record.value.as_ref().is_some_and(|value| value.len() == bytes));
-                    finish(&acknowledger, &record);
-                    n += 1;
-                }
-            }
-            SourceEvent::CaughtUp => break,
+    while let SourceEvent::Records(records) = next(&mut source).await? {
+        for record in records {
+            ensure!(record.value.as_ref().is_some_and(|value| value.len() == bytes));
+            finish(&acknowledger, &record);
+            n += 1;
         }
     }
     ensure!(n == 3);

@@ -295,7 +295,6 @@ impl Check<'_> {
             timeout: self.millis("query.timeout_ms", raw.timeout_ms),
             max_in_flight: raw.max_in_flight,
             drain: self.millis("query.drain_ms", raw.drain_ms),
-            ..QueryConfig::default()
         }
     }
 
