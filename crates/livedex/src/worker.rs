@@ -53,7 +53,6 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<ExitCode
     let mut tasks = JoinSet::new();
     if let Some(address) = config.http {
         let listener = http::bind(address).await?;
-        info!(%address, "http endpoint: /livez /readyz /metrics");
         tasks.spawn(http::serve(listener, readiness.clone(), metrics, shutdown.clone()));
     }
     let start = start(&config, roles, &shutdown, &mut tasks);
@@ -65,7 +64,10 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<ExitCode
         }
     };
     readiness.set(true);
-    info!("ready");
+    match config.http {
+        Some(address) => info!(http = %address, "ready"),
+        None => info!("ready"),
+    }
     let code = supervise(&runtime, &mut tasks, &shutdown, config.stop_deadline).await;
     readiness.set(false);
     Ok(code)

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use livedex_core::query::QueryRequest;
 use livedex_query::{NatsConfig, NatsError, QueryClient, connect};
+use tokio::net::TcpSocket;
 
 fn config(url: &str) -> NatsConfig {
     NatsConfig { url: url.into(), connect_timeout: Duration::from_secs(2), ..NatsConfig::default() }
@@ -22,8 +23,10 @@ async fn error(config: &NatsConfig) -> Result<NatsError> {
 }
 
 pub(crate) async fn errors(url: String) -> Result<()> {
-    // A port that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    // Bound and not listened on: it refuses, and nobody else can take it meanwhile.
+    let refusing = TcpSocket::new_v4()?;
+    refusing.bind("127.0.0.1:0".parse()?)?;
+    let port = refusing.local_addr()?.port();
     let found = error(&config(&format!("nats://bob:secret@127.0.0.1:{port}"))).await?;
     ensure!(matches!(found, NatsError::Unreachable { .. }), "{found:?}");
     let text = found.to_string();

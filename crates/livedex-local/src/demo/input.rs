@@ -18,6 +18,9 @@ const BOOK_QUESTIONS: [&str; 3] = [
 /// The page that is changed.
 const BOOK_CHANGED: &str = "ch16-03-shared-state.html";
 
+/// Folders of the book's old editions, of which only notices are left.
+const OLD_EDITIONS: &str = "/*-edition/";
+
 /// Asked of the project's own documentation.
 const OWN_QUESTIONS: [&str; 3] = [
     "What happens to a record that cannot be decoded?",
@@ -43,7 +46,7 @@ pub(super) struct Input {
     /// The document that is changed.
     pub(super) changed: Page,
     paths: Vec<PathBuf>,
-    exclude: Vec<String>,
+    exclude: Option<&'static str>,
 }
 
 /// A document's file and the id that it is published under.
@@ -60,7 +63,7 @@ impl Input {
         let mut input = match own {
             Some(path) => Self::of_path(path)?,
             None => match book() {
-                Some(folder) => Self::of_book(folder)?,
+                Some(folder) => Self::of_book(folder),
                 None => Self::of_project()?,
             },
         };
@@ -71,15 +74,15 @@ impl Input {
         Ok(input)
     }
 
-    fn of_book(folder: PathBuf) -> anyhow::Result<Self> {
-        Ok(Self {
+    fn of_book(folder: PathBuf) -> Self {
+        Self {
             name: "The Rust Programming Language, the book that comes with rustup".to_owned(),
             questions: BOOK_QUESTIONS.map(str::to_owned).to_vec(),
             about_questions: None,
             changed: Page { id: BOOK_CHANGED.to_owned(), path: folder.join(BOOK_CHANGED) },
-            exclude: leftovers(&folder)?,
+            exclude: Some(OLD_EDITIONS),
             paths: vec![folder],
-        })
+        }
     }
 
     fn of_project() -> anyhow::Result<Self> {
@@ -96,7 +99,7 @@ impl Input {
             questions: OWN_QUESTIONS.map(str::to_owned).to_vec(),
             about_questions: None,
             changed: Page { id: first.display().to_string(), path: first.clone() },
-            exclude: Vec::new(),
+            exclude: None,
             paths,
         })
     }
@@ -127,39 +130,28 @@ impl Input {
                     .to_owned(),
             ),
             changed: picked[0].clone(),
-            exclude: Vec::new(),
+            exclude: None,
             paths: vec![path.to_owned()],
         })
     }
 
     /// The arguments that publish it.
     pub(super) fn publish(&self) -> Vec<String> {
-        let mut args = vec!["publish".to_owned()];
-        args.extend(self.paths.iter().map(|path| path.display().to_string()));
-        for pattern in &self.exclude {
-            args.extend(["--exclude".to_owned(), pattern.clone()]);
-        }
-        args
+        self.publish_args(|path| path.display().to_string())
     }
 
-    /// The same for showing, where a long list of exclusions is cut short.
+    /// The same for showing.
     pub(super) fn publish_shown(&self) -> Vec<String> {
-        let mut args = vec!["publish".to_owned()];
-        args.extend(self.paths.iter().map(|path| console::short(path)));
-        if !self.exclude.is_empty() {
-            args.extend(["--exclude".to_owned(), "…".to_owned()]);
-        }
-        args
+        self.publish_args(console::short)
     }
 
-    /// What is left out, in words; None if nothing is.
-    pub(super) fn left_out(&self) -> Option<String> {
-        (!self.exclude.is_empty()).then(|| {
-            format!(
-                "    ({} patterns leave out the print page and what is left of old editions)",
-                self.exclude.len()
-            )
-        })
+    fn publish_args(&self, show: impl Fn(&Path) -> String) -> Vec<String> {
+        let mut args = vec!["publish".to_owned()];
+        args.extend(self.paths.iter().map(|path| show(path)));
+        if let Some(pattern) = self.exclude {
+            args.extend(["--exclude".to_owned(), pattern.to_owned()]);
+        }
+        args
     }
 }
 
@@ -169,26 +161,6 @@ fn book() -> Option<PathBuf> {
     let sysroot = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
     let book = sysroot.join("share/doc/rust/html/book");
     book.join(BOOK_CHANGED).is_file().then_some(book)
-}
-
-/// Patterns for the pages of the book that are no part of it: those that ask search engines to stay
-/// away (the print page, the table of contents, pages of the first edition that point elsewhere) and
-/// the folders of old editions, of which only notices are left.
-fn leftovers(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let mut patterns = vec!["/*-edition/".to_owned()];
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|ending| ending == "html") {
-            let text = fs::read_to_string(&path).unwrap_or_default();
-            if text.contains("<meta name=\"robots\" content=\"noindex") {
-                patterns.push(format!("/{}", entry.file_name().to_string_lossy()));
-            }
-        }
-    }
-    patterns.sort();
-    Ok(patterns)
 }
 
 /// The files below `path` that can be published, with their paths below `base` as ids.
@@ -280,15 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn the_book_is_published_without_its_leftovers() {
-        let noindex = "<meta name=\"robots\" content=\"noindex\">";
-        let dir = folder(&[
-            ("print.html", noindex),
-            ("closures.html", "<meta name=\"robots\" content=\"noindex,follow\">"),
-            ("ch01.html", "<meta name=\"viewport\">"),
-            ("2018-edition/ch01.html", ""),
-        ]);
-        let patterns = leftovers(dir.path()).unwrap();
-        assert_eq!(patterns, ["/*-edition/", "/closures.html", "/print.html"]);
+    fn the_book_is_published_without_its_old_editions() {
+        let input = Input::of_book(PathBuf::from("book"));
+        assert_eq!(input.publish(), ["publish", "book", "--exclude", "/*-edition/"]);
+        assert_eq!(input.publish_shown(), input.publish());
     }
 }

@@ -63,9 +63,6 @@ pub(crate) fn demo(args: &DemoArgs, stop: &Stop) -> anyhow::Result<()> {
     heading("3. Documents onto the Kafka topic");
     let since = Since { start: started, publish: Instant::now() };
     livedex.show(&input.publish(), &input.publish_shown(), stop)?;
-    if let Some(what) = input.left_out() {
-        console::line(&what);
-    }
 
     heading("4. Ingestion, and an answer meanwhile");
     let question = &input.questions[0];

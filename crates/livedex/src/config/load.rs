@@ -17,8 +17,10 @@ pub(crate) type FlagOverride = (&'static str, Value);
 /// What was typed, and where relative paths start.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// The merged configuration.
+    /// The merged configuration, with the default in place of every mistake.
     pub(crate) raw: RawConfig,
+    /// Mistakes of form: unknown keys and values of a wrong type.
+    pub(crate) problems: Vec<ConfigProblem>,
     /// The folder of the configuration file, or the current one.
     pub(crate) base: PathBuf,
 }
@@ -28,7 +30,8 @@ const ENV_PREFIX: &str = "LIVEDEX__";
 
 /// Reads `file` (nothing if `None`), lays the environment over it and the flags over both.
 ///
-/// All unknown keys and all values of a wrong type are reported together.
+/// Mistakes of form are in [`Loaded::problems`], so that those of content can be found as well; the
+/// error is a file that cannot be read at all.
 pub(crate) fn load(
     file: Option<&Path>,
     flags: &[FlagOverride],
@@ -58,12 +61,13 @@ pub(crate) fn load(
     for (key, value) in flags {
         figment = figment.merge(Serialized::default(key, value));
     }
-    extract(figment).map(|raw| Loaded { raw, base })
+    let (raw, problems) = extract(figment);
+    Ok(Loaded { raw, problems, base })
 }
 
 /// Extracts, and on a mistake puts the default in its place and goes on, so that one run
 /// names all mistakes.
-fn extract(mut figment: Figment) -> Result<RawConfig, Vec<ConfigProblem>> {
+fn extract(mut figment: Figment) -> (RawConfig, Vec<ConfigProblem>) {
     let defaults = Figment::from(Serialized::defaults(RawConfig::default()));
     let mut problems = unknown_keys(&figment, &defaults);
     if !problems.is_empty() {
@@ -71,8 +75,7 @@ fn extract(mut figment: Figment) -> Result<RawConfig, Vec<ConfigProblem>> {
     }
     loop {
         let error = match figment.extract::<RawConfig>() {
-            Ok(raw) if problems.is_empty() => return Ok(raw),
-            Ok(_) => return Err(problems),
+            Ok(raw) => return (raw, problems),
             Err(error) => error,
         };
         let key = error.path.join(".");
@@ -80,7 +83,7 @@ fn extract(mut figment: Figment) -> Result<RawConfig, Vec<ConfigProblem>> {
         problems.push(ConfigProblem { key: key.clone(), message: explain(&error.kind) });
         match defaults.find_value(&key) {
             Ok(default) if !again => figment = figment.merge(Serialized::default(&key, default)),
-            _ => return Err(problems),
+            _ => return (RawConfig::default(), problems),
         }
     }
 }
@@ -171,10 +174,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("livedex.toml");
         std::fs::write(&path, toml).unwrap();
-        match load(Some(&path), &[]) {
-            Ok(_) => Vec::new(),
-            Err(problems) => problems.iter().map(ToString::to_string).collect(),
-        }
+        let problems = load(Some(&path), &[]).map_or_else(|problems| problems, |it| it.problems);
+        problems.iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -85,8 +85,9 @@ const DEFAULT_FILE: &str = "livedex.toml";
 
 /// Loads and validates; the error holds every problem, one a line.
 pub(crate) fn read(args: &GlobalArgs) -> anyhow::Result<Config> {
-    let loaded = load::load(file(args).as_deref(), &args.overrides.given());
-    loaded.and_then(|loaded| validate::validate(&loaded)).map_err(|problems| one_error(&problems))
+    load::load(file(args).as_deref(), &args.overrides.given())
+        .and_then(|loaded| validate::validate(&loaded))
+        .map_err(|problems| one_error(&problems))
 }
 
 /// The configuration file in force.

@@ -5,15 +5,14 @@ use anyhow::Context;
 use super::{file, load, one_error, raw::RawConfig};
 use crate::cli::GlobalArgs;
 
-/// librdkafka properties whose value is shown as it is although the name sounds secret: none.
-/// Everything that names a password, a secret, a key or a token is redacted.
-const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "key.pem", "oauthbearer.config"];
-
 /// What is in force, as TOML.
 pub(crate) fn effective(args: &GlobalArgs) -> anyhow::Result<String> {
     let path = file(args);
     let loaded = load::load(path.as_deref(), &args.overrides.given())
         .map_err(|problems| one_error(&problems))?;
+    if !loaded.problems.is_empty() {
+        return Err(one_error(&loaded.problems));
+    }
     let source = path.map_or_else(
         || "# no file: defaults, environment and flags\n".to_owned(),
         |path| format!("# {}, environment and flags\n", path.display()),
@@ -23,7 +22,7 @@ pub(crate) fn effective(args: &GlobalArgs) -> anyhow::Result<String> {
 
 fn render(mut raw: RawConfig) -> anyhow::Result<String> {
     for (name, value) in &mut raw.kafka.properties {
-        if SECRET_WORDS.iter().any(|word| name.contains(word)) {
+        if livedex_kafka::is_secret_property(&name.replace('_', ".")) {
             value.0 = "<redacted>".to_owned();
         }
     }

@@ -24,9 +24,9 @@ use super::{
 /// Time that a stop may take beyond the drains of both roles: closing consumer and connections.
 const CLOSE_ALLOWANCE: Duration = Duration::from_secs(10);
 
-/// Checks everything and reports every problem.
+/// Checks everything and reports every problem, those of form first.
 pub(super) fn validate(loaded: &Loaded) -> Result<Config, Vec<ConfigProblem>> {
-    let mut check = Check { problems: Vec::new(), base: &loaded.base };
+    let mut check = Check { problems: loaded.problems.clone(), base: &loaded.base };
     let config = check.config(&loaded.raw);
     if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
 }
@@ -320,10 +320,14 @@ impl Check<'_> {
 mod tests {
     use super::*;
 
+    fn loaded(raw: RawConfig) -> Loaded {
+        Loaded { raw, problems: Vec::new(), base: PathBuf::from(".") }
+    }
+
     fn problems(change: impl FnOnce(&mut RawConfig)) -> Vec<String> {
         let mut raw = RawConfig::default();
         change(&mut raw);
-        match validate(&Loaded { raw, base: PathBuf::from(".") }) {
+        match validate(&loaded(raw)) {
             Ok(_) => Vec::new(),
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
         }
@@ -367,8 +371,10 @@ mod tests {
         std::fs::write(file.path(), "hunter2\n").unwrap();
         let mut raw = RawConfig::default();
         raw.milvus.token_file = Some(file.path().to_owned());
-        let loaded = Loaded { raw: raw.clone(), base: PathBuf::from(".") };
-        assert_eq!(validate(&loaded).unwrap().milvus.token.as_deref(), Some("hunter2"));
+        assert_eq!(
+            validate(&loaded(raw.clone())).unwrap().milvus.token.as_deref(),
+            Some("hunter2")
+        );
         raw.milvus.token = Some(Secret::new("other"));
         let problem = problems(|r| *r = raw);
         assert!(problem[0].starts_with("milvus.token and milvus.token_file are both set"));
