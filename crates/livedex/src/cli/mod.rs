@@ -117,7 +117,8 @@ pub(crate) struct PublishArgs {
     /// Files and folders; a document's id is its path below the folder named here
     #[arg(value_name = "PATH", required_unless_present = "delete")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Also send tombstones for documents on the topic whose file is gone
+    /// Also send tombstones for documents on the topic whose file is gone (on a topic with several
+    /// tenants or sources give each its own --id-prefix)
     #[arg(long, requires = "paths")]
     pub(crate) sync: bool,
     /// Send a tombstone for this document id

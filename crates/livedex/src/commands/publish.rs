@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use livedex_core::{
@@ -24,6 +24,10 @@ const MAX_IN_FLIGHT: usize = 256;
 /// Publishes, and prints what was sent and what was left out.
 pub(super) async fn run(config: &Config, args: &PublishArgs) -> anyhow::Result<ExitCode> {
     let tenant = Tenant::new(&args.tenant).context("--tenant")?;
+    if args.sync && !args.tenant.is_empty() && args.id_prefix.is_empty() {
+        // A record key is the id alone: another tenant's ids would look like files that are gone.
+        bail!("--sync with --tenant needs --id-prefix, to tell this tenant's ids from others");
+    }
     let (found, n_other) = files::find(&args.paths, &args.id_prefix, &args.exclude)?;
     let admin = Admin::new(&config.kafka);
     admin.ping().await?;
