@@ -85,11 +85,16 @@ impl fmt::Debug for NatsConfig {
 
 /// The URLs as they may be shown: `nats://user:password@host` becomes `nats://host`.
 pub(crate) fn without_user_info(urls: &str) -> String {
+    replace_user_info(urls, "")
+}
+
+/// The URLs, separated by commas, with `with` in place of each `user:password@`.
+pub fn replace_user_info(urls: &str, with: &str) -> String {
     let clean = |url: &str| match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {
-            format!("{}{}", &url[..scheme + 3], &url[at + 1..])
+            format!("{}{with}{}", &url[..scheme + 3], &url[at + 1..])
         }
-        (None, Some(at)) => url[at + 1..].to_owned(),
+        (None, Some(at)) => format!("{with}{}", &url[at + 1..]),
         _ => url.to_owned(),
     };
     urls.split(',').map(|url| clean(url.trim())).collect::<Vec<_>>().join(",")

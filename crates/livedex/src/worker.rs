@@ -68,9 +68,7 @@ pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<ExitCode
         Some(address) => info!(http = %address, "ready"),
         None => info!("ready"),
     }
-    let code = supervise(&runtime, &mut tasks, &shutdown, config.stop_deadline).await;
-    readiness.set(false);
-    Ok(code)
+    Ok(supervise(&runtime, &mut tasks, &shutdown, &readiness, config.stop_deadline).await)
 }
 
 /// Connects, loads and starts everything; the tasks run from here on.
@@ -146,7 +144,9 @@ fn ingest(
             model.saturating_sub(SPECIAL_TOKENS)
         );
     }
-    let source = KafkaSource::start(&config.kafka, EndMode::Forever)?;
+    // It waits for a broker's answer, which other tasks need not wait for.
+    let source =
+        tokio::task::block_in_place(|| KafkaSource::start(&config.kafka, EndMode::Forever))?;
     let stopper = source.stopper();
     let pipeline = Pipeline {
         source: Box::new(source),
@@ -180,6 +180,7 @@ async fn supervise(
     runtime: &Runtime,
     tasks: &mut JoinSet<anyhow::Result<()>>,
     shutdown: &CancellationToken,
+    readiness: &Readiness,
     stop_deadline: Duration,
 ) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
@@ -201,6 +202,7 @@ async fn supervise(
             note(Ok(Err(anyhow::anyhow!("the model's device died: {reason}"))));
         }
     }
+    readiness.set(false);
     shutdown.cancel();
     let rest = async {
         while let Some(ended) = tasks.join_next().await {

@@ -1,9 +1,13 @@
 //! The effective configuration as TOML, secrets redacted.
 
 use anyhow::Context;
+use livedex_query::config::replace_user_info;
 
 use super::{file, load, one_error, raw::RawConfig};
 use crate::cli::GlobalArgs;
+
+/// What stands in a URL in place of `user:password@`.
+const REDACTED_USER: &str = "<redacted>@";
 
 /// What is in force, as TOML.
 pub(crate) fn effective(args: &GlobalArgs) -> anyhow::Result<String> {
@@ -26,20 +30,9 @@ fn render(mut raw: RawConfig) -> anyhow::Result<String> {
             value.0 = "<redacted>".to_owned();
         }
     }
-    raw.nats.url = without_userinfo(&raw.nats.url);
-    raw.milvus.uri = without_userinfo(&raw.milvus.uri);
+    raw.nats.url = replace_user_info(&raw.nats.url, REDACTED_USER);
+    raw.milvus.uri = replace_user_info(&raw.milvus.uri, REDACTED_USER);
     toml::to_string(&raw).context("cannot print the configuration")
-}
-
-/// `nats://user:password@host` without the password.
-fn without_userinfo(urls: &str) -> String {
-    let one = |url: &str| match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 < at => {
-            format!("{}<redacted>{}", &url[..scheme + 3], &url[at..])
-        }
-        _ => url.to_owned(),
-    };
-    urls.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -54,6 +47,7 @@ mod tests {
         raw.milvus.token = Some(Secret::new("hunter2"));
         raw.nats.password = Some(Secret::new("hunter2"));
         raw.nats.url = "nats://me:hunter2@a:4222,nats://b:4222".into();
+        raw.milvus.uri = "me:hunter2@host:19530".into();
         raw.hub.token = Some(Secret::new("hunter2"));
         raw.kafka.properties.insert("sasl.password".into(), PropertyValue("hunter2".into()));
         assert!(!format!("{raw:?}").contains("token: Some(\"hunter2\")"));
