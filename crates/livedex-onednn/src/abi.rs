@@ -132,10 +132,7 @@ unsafe impl Sync for Api {}
 impl Api {
     /// Opens a shared library by its path or by the name the system's loader knows.
     pub(crate) fn open(name: &Path) -> Result<Self, Unavailable> {
-        let missing = |what: &dyn std::fmt::Display| Unavailable::Load {
-            name: name.display().to_string(),
-            what: what.to_string(),
-        };
+        let missing = |what: &dyn std::fmt::Display| Unavailable::Load { what: what.to_string() };
         // SAFETY: oneDNN's initialisers do nothing beyond setting up the library itself.
         let shared = unsafe { Shared::new(name) }.map_err(|e| missing(&e))?;
         macro_rules! function {

@@ -38,11 +38,9 @@ pub enum Precision {
 #[non_exhaustive]
 pub enum Unavailable {
     /// The library is not there, or lacks a function.
-    #[error("{name} cannot be loaded: {what}")]
+    #[error("oneDNN cannot be loaded: {what}")]
     Load {
-        /// What was looked for.
-        name: String,
-        /// What the system said.
+        /// What the system said; it names the file.
         what: String,
     },
     /// The library is of another version.
