@@ -71,7 +71,7 @@ pub enum LoadError {
     },
     /// This machine cannot compute in the numbers, or with the library, that were asked for.
     #[error(
-        "{wanted} is not possible here: {why}; install oneDNN (Debian: libdnnl2 or libdnnl3), or choose precision \"f32\" or \"q8_0\" with matmul \"auto\""
+        "{wanted} is not possible here: {why}; install oneDNN (Debian, Ubuntu: libdnnl-dev), or choose precision \"f32\" or \"q8_0\" with matmul \"auto\""
     )]
     Products {
         /// The setting.

@@ -2,7 +2,8 @@
 //! at run time.
 //!
 //! A binary with this crate starts with and without oneDNN on the machine: [`library`] says which.
-//! Debian and Ubuntu have it as `libdnnl2` or `libdnnl3`, PyPI as `onednn-cpu-gomp`.
+//! Debian and Ubuntu have it as `libdnnl-dev` (of which `libdnnl2` or `libdnnl3` would do), PyPI as
+//! `onednn-cpu-gomp`.
 //!
 //! - [`Packed`]: a weight matrix in the layout that oneDNN chose, in f32 or bf16
 //! - `abi`: the C interface, versions 2.6 and 3
