@@ -9,7 +9,7 @@
 //! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
 //! (pooling, prompts, maximum length), `checkpoint` (safetensors), `adapter` (LoRA), `weights`
 //! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids, `packed`
-//! puts sequences end to end, `bert` and `qwen3` are the forward passes over `linear` and
+//! puts sequences end to end (prefixes that `groups` found to be shared only once), `bert` and `qwen3` are the forward passes over `linear` and
 //! `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
 
 pub mod backend;
@@ -23,6 +23,7 @@ mod bert;
 mod checkpoint;
 mod embed;
 mod fingerprint;
+mod groups;
 mod hub;
 mod kernels;
 mod linear;

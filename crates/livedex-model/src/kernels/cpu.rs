@@ -44,6 +44,7 @@ impl Kernels for Cpu {
         let fits = spans.queries.len() == spans.keys.len()
             && spans.queries.iter().sum::<usize>() == rows
             && spans.keys.iter().sum::<usize>() == keys
+            && spans.prefixes_fit()
             && k.rows.dims() == v.rows.dims()
             && k.count == v.count
             && d * q.count == width

@@ -5,11 +5,11 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
 /// Gauge, label `lane`: requests (query) or texts (ingest) accepted and not yet answered.
 pub const QUEUE_DEPTH: &str = "livedex_model_queue_depth";
-/// Histogram, label `lane`: tokens of a batch.
+/// Histogram, label `lane`: tokens of a batch; a prefix that pairs share counts once.
 pub const BATCH_TOKENS: &str = "livedex_model_batch_tokens";
 /// Histogram, label `lane`: seconds that the device took for a batch.
 pub const BATCH_SECONDS: &str = "livedex_model_batch_seconds";
-/// Counter, label `lane`: tokens that the device has processed.
+/// Counter, label `lane`: tokens that the device has processed; as in [`BATCH_TOKENS`].
 pub const TOKENS_TOTAL: &str = "livedex_model_tokens_total";
 /// Counter, label `reason` (`cancelled`, `deadline`, `overloaded`): requests that ended
 /// without costing the device anything more.

@@ -14,3 +14,4 @@ mod hub;
 mod loading;
 mod minilm;
 mod qwen3;
+mod sharing;
