@@ -69,6 +69,16 @@ pub enum LoadError {
         /// What would fit.
         limit: String,
     },
+    /// A setting means nothing to the model.
+    #[error("{setting} is set, but {model} has no use for it: {reason}; remove it")]
+    Unused {
+        /// Its name.
+        setting: &'static str,
+        /// The model's name.
+        model: String,
+        /// Which models have.
+        reason: &'static str,
+    },
     /// The hub did not deliver.
     #[error("cannot get {repo} from {endpoint}: {what}")]
     Hub {

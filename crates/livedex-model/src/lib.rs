@@ -8,7 +8,8 @@
 //!
 //! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
 //! (pooling, prompts, maximum length), `checkpoint` (safetensors), `adapter` (LoRA), `weights`
-//! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids, `packed`
+//! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids (with `judge`, Qwen3-Reranker's
+//! prompt, and `parts`, what of a long document is scored), `packed`
 //! puts sequences end to end (prefixes that `groups` found to be shared only once), `bert` and `qwen3` are the forward passes over `linear` and
 //! `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
 
@@ -25,10 +26,12 @@ mod embed;
 mod fingerprint;
 mod groups;
 mod hub;
+mod judge;
 mod kernels;
 mod linear;
 mod load;
 mod packed;
+mod parts;
 mod qwen3;
 mod rerank;
 mod settings;
@@ -38,4 +41,4 @@ mod weights;
 pub use backend::{LoadedEmbedder, LoadedReranker};
 pub use error::LoadError;
 pub use load::{load_embedder, load_reranker};
-pub use spec::{ModelSource, ModelSpec};
+pub use spec::{LongDocuments, ModelSource, ModelSpec, PromptForm};

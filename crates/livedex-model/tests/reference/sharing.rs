@@ -27,15 +27,14 @@ fn sharing_does_not_change_the_scores() {
         let cases = golden::<PairCase>(name).cases;
         let pairs: Vec<PairTokens> = cases
             .iter()
-            .map(|c| tokenizer.encode(&c.query, c.instruction.as_deref(), &c.document).unwrap())
+            .map(|c| one(&*tokenizer, &c.query, c.instruction.as_deref(), &c.document))
             .collect();
         // Several queries with several candidates each, and queries with one.
         let mut worst = check(&mut model, &pairs);
         let queries = ["What is a vector", "Where is the capital of China?", "yes"];
         let batch: Vec<PairTokens> = queries
             .iter()
-            .flat_map(|query| cases.iter().map(|c| tokenizer.encode(query, None, &c.document)))
-            .map(Result::unwrap)
+            .flat_map(|query| cases.iter().map(|c| one(&*tokenizer, query, None, &c.document)))
             .collect();
         worst = worst.max(check(&mut model, &batch));
         // One shares less than the others of its query.

@@ -24,6 +24,9 @@ pub(crate) const PANICS: char = '%';
 /// In a text: the tokenizer panics.
 pub(crate) const TOKENIZER_PANICS: char = '$';
 
+/// In a document: the next part begins.
+pub(crate) const PART: char = '|';
+
 pub(crate) const MAX_TOKENS: usize = 128;
 
 /// Holds the device in its forward pass.
@@ -186,9 +189,10 @@ pub(crate) fn query_vector(query: &str, instruction: Option<&str>) -> Vec<f32> {
     vector(&ids(&format!("{}:{query}", instruction.unwrap_or("query"))))
 }
 
-/// The probability of a pair.
+/// The probability of a pair: its best part's.
 pub(crate) fn probability(query: &str, document: &str) -> f32 {
-    digest(&pair_ids(query, document), 9)
+    let score = |part| digest(&pair_ids(query, part), 9);
+    document.split(PART).map(score).fold(0.0, f32::max)
 }
 
 struct FakeTokenizer(Arc<Fake>);
@@ -219,9 +223,14 @@ impl PairTokenizer for FakeTokenizer {
         query: &str,
         _instruction: Option<&str>,
         document: &str,
-    ) -> Result<PairTokens, ForwardError> {
-        let ids = self.0.encode(&format!("{query}\n{document}"));
-        Ok(PairTokens { type_ids: vec![0; ids.len()], ids, shared_prefix: 0 })
+    ) -> Result<Vec<PairTokens>, ForwardError> {
+        let shared = query.chars().count() + 1;
+        let pair = |part: &str| {
+            let ids = self.0.encode(&format!("{query}\n{part}"));
+            let shared_prefix = shared.min(ids.len());
+            PairTokens { type_ids: vec![0; ids.len()], ids, shared_prefix }
+        };
+        Ok(document.split(PART).map(pair).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use livedex_model::{ModelSource, ModelSpec};
+use livedex_model::{LongDocuments, ModelSource, ModelSpec};
 
 use super::raw::{RawEmbedder, RawHub, RawReranker};
 
@@ -16,6 +16,9 @@ pub(super) fn embedder(raw: &RawEmbedder, hub: &Hub<'_>) -> Option<ModelSpec> {
         max_tokens: raw.max_tokens,
         dimension: raw.dimension,
         instruction: raw.instruction.clone(),
+        // A reranker's.
+        prompt_form: None,
+        long_documents: LongDocuments::default(),
     })
 }
 
@@ -29,6 +32,8 @@ pub(super) fn reranker(raw: &RawReranker, hub: &Hub<'_>) -> Option<ModelSpec> {
         max_tokens: raw.max_tokens,
         dimension: None,
         instruction: raw.instruction.clone(),
+        prompt_form: raw.prompt_form,
+        long_documents: raw.long_documents,
     })
 }
 

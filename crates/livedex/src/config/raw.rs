@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use livedex_core::limits;
+use livedex_model::{LongDocuments, PromptForm};
 use serde::{Deserialize, Serialize};
 
 use super::secret::{PropertyValue, Secret};
@@ -165,6 +166,8 @@ pub(crate) struct RawReranker {
     pub(crate) sha256: Option<String>,
     pub(crate) max_tokens: Option<usize>,
     pub(crate) instruction: Option<String>,
+    pub(crate) prompt_form: Option<PromptForm>,
+    pub(crate) long_documents: LongDocuments,
 }
 
 impl Default for RawReranker {
@@ -177,6 +180,8 @@ impl Default for RawReranker {
             sha256: None,
             max_tokens: None,
             instruction: None,
+            prompt_form: None,
+            long_documents: LongDocuments::default(),
         }
     }
 }

@@ -318,6 +318,8 @@ impl Check<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use livedex_model::{LongDocuments, PromptForm};
+
     use super::*;
 
     fn loaded(raw: RawConfig) -> Loaded {
@@ -363,6 +365,24 @@ mod tests {
         }
         let limit = limits::MAX_CANDIDATES.to_string();
         assert!(found.iter().any(|l| l.contains("100000") && l.contains(&limit)), "{found:#?}");
+    }
+
+    #[test]
+    fn what_the_reranker_does_with_prompt_and_length_is_passed_on() {
+        let spec = |change: fn(&mut RawConfig)| {
+            let mut raw = RawConfig::default();
+            raw.reranker.model = Some("owner/name".into());
+            change(&mut raw);
+            validate(&loaded(raw)).unwrap().reranker.unwrap()
+        };
+        let plain = spec(|_| {});
+        assert_eq!((plain.prompt_form, plain.long_documents), (None, LongDocuments::BestPart));
+        let set = spec(|raw| {
+            raw.reranker.prompt_form = Some(PromptForm::TwoNewlines);
+            raw.reranker.long_documents = LongDocuments::Truncate;
+        });
+        assert_eq!(set.prompt_form, Some(PromptForm::TwoNewlines));
+        assert_eq!(set.long_documents, LongDocuments::Truncate);
     }
 
     #[test]
