@@ -17,6 +17,8 @@ use tokio::sync::watch;
 pub(crate) const REFUSED: char = '!';
 /// In a text: its result is NaN.
 pub(crate) const NAN: char = '~';
+/// In a text: its vector is not of length 1.
+pub(crate) const LONG: char = '^';
 /// In a text: the device fails.
 pub(crate) const FAILS: char = '#';
 /// In a text: the backend panics.
@@ -250,8 +252,13 @@ impl EmbedBackend for FakeEmbedder {
 
     fn forward(&mut self, batch: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ForwardError> {
         self.fake.begin(batch.to_vec())?;
-        let nan = |ids: &Vec<u32>| ids.contains(&(NAN as u32));
-        Ok(batch.iter().map(|ids| if nan(ids) { vec![f32::NAN; 4] } else { vector(ids) }).collect())
+        let with = |ids: &[u32], fault| ids.contains(&u32::from(fault));
+        let result = |ids: &Vec<u32>| match vector(ids) {
+            _ if with(ids, NAN) => vec![f32::NAN; 4],
+            vector if with(ids, LONG) => vector.iter().map(|x| x * 2.0).collect(),
+            vector => vector,
+        };
+        Ok(batch.iter().map(result).collect())
     }
 }
 

@@ -1,6 +1,7 @@
-//! Random calls at once: every caller gets its own answer, whatever else is going on.
+//! Random calls at once, some with deadlines, some whose caller leaves: every other caller gets its
+//! own answer, whatever else is going on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use livedex_core::ports::ModelError;
 use livedex_model::runtime::{Runtime, RuntimeConfig};
@@ -11,19 +12,35 @@ use crate::fake::{Fake, NAN, REFUSED, document_vector, probability, query_vector
 #[derive(Debug, Clone)]
 enum Call {
     Documents(Vec<String>),
-    Query(String),
-    Rerank(String, Vec<String>),
+    Query(String, Patience),
+    Rerank(String, Vec<String>, Patience),
+    /// Its caller leaves after so many microseconds.
+    Left(String, Vec<String>, u64),
+}
+
+/// Microseconds until the deadline, if there is one.
+type Patience = Option<u64>;
+
+fn deadline(patience: Patience) -> Option<Instant> {
+    patience.map(|us| Instant::now() + Duration::from_micros(us))
 }
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![9 => "[a-z ]{1,40}", 3 => "[a-z]{1,20}(\\|[a-z]{0,20}){1,4}", 1 => "[a-z]{1,9}!", 1 => "[a-z]{1,9}~"]
 }
 
+fn patience() -> impl Strategy<Value = Patience> {
+    prop::option::weighted(0.3, 0u64..3000)
+}
+
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         prop::collection::vec(text(), 0..40).prop_map(Call::Documents),
-        text().prop_map(Call::Query),
-        ("[a-z]{1,20}", prop::collection::vec(text(), 0..30)).prop_map(|(q, d)| Call::Rerank(q, d)),
+        (text(), patience()).prop_map(|(q, p)| Call::Query(q, p)),
+        ("[a-z]{1,20}", prop::collection::vec(text(), 0..30), patience())
+            .prop_map(|(q, d, p)| Call::Rerank(q, d, p)),
+        ("[a-z]{1,20}", prop::collection::vec(text(), 0..30), 0u64..3000)
+            .prop_map(|(q, d, us)| Call::Left(q, d, us)),
     ]
 }
 
@@ -86,13 +103,27 @@ proptest! {
                                 }
                             }
                         }
-                        Call::Query(query) => match embedder.embed_query(&query, None, None).await {
-                            Ok(vector) => assert_eq!(vector, query_vector(&query, None)),
-                            Err(ModelError::Input(_)) => assert!(refused(&query)),
-                            Err(other) => panic!("{other}"),
-                        },
-                        Call::Rerank(query, texts) => {
-                            match reranker.rerank(&query, None, texts.clone(), None).await {
+                        Call::Query(query, patience) => {
+                            match embedder.embed_query(&query, None, deadline(patience)).await {
+                                Ok(vector) => assert_eq!(vector, query_vector(&query, None)),
+                                Err(ModelError::Input(_)) => assert!(refused(&query)),
+                                Err(ModelError::DeadlineExceeded) => assert!(patience.is_some()),
+                                Err(other) => panic!("{other}"),
+                            }
+                        }
+                        Call::Left(query, texts, us) => {
+                            let both = async {
+                                tokio::join!(
+                                    reranker.rerank(&query, None, texts.clone(), None),
+                                    embedder.embed_documents(texts.clone()),
+                                )
+                            };
+                            let _ = tokio::time::timeout(Duration::from_micros(us), both).await;
+                        }
+                        Call::Rerank(query, texts, patience) => {
+                            let deadline = deadline(patience);
+                            match reranker.rerank(&query, None, texts.clone(), deadline).await {
+                                Err(ModelError::DeadlineExceeded) => assert!(patience.is_some()),
                                 Ok(scores) => {
                                     let wanted = texts.iter().map(|text| probability(&query, text));
                                     assert_eq!(scores, wanted.collect::<Vec<_>>());

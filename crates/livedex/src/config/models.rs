@@ -75,8 +75,26 @@ fn looks_like_hub_id(model: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use livedex_model::PromptForm;
+
     use super::*;
+
+    #[test]
+    fn what_a_reranker_does_with_prompt_and_length_is_passed_on() {
+        let spec = |toml: &str| {
+            let raw: RawReranker = toml::from_str(toml).unwrap();
+            let (raw_hub, base) = (RawHub::default(), Path::new("."));
+            reranker(&raw, &Hub { raw: &raw_hub, token: None, base }).unwrap()
+        };
+        let plain = spec("model = 'a/b'");
+        assert_eq!((plain.prompt_form, plain.long_documents), (None, LongDocuments::BestPart));
+        let set =
+            spec("model = 'a/b'\nprompt_form = 'two-newlines'\nlong_documents = 'truncate'\n");
+        assert_eq!(set.prompt_form, Some(PromptForm::TwoNewlines));
+        assert_eq!(set.long_documents, LongDocuments::Truncate);
+    }
 
     #[test]
     fn hub_ids_are_told_from_paths() {

@@ -202,11 +202,18 @@ pub(crate) struct RawRuntime {
     pub(crate) threads: usize,
     pub(crate) token_budget: usize,
     pub(crate) linger_ms: u64,
+    pub(crate) largest_shape: bool,
 }
 
 impl Default for RawRuntime {
     fn default() -> Self {
-        Self { device: "cpu".into(), threads: 0, token_budget: 4096, linger_ms: 5 }
+        Self {
+            device: "cpu".into(),
+            threads: 0,
+            token_budget: 4096,
+            linger_ms: 5,
+            largest_shape: false,
+        }
     }
 }
 

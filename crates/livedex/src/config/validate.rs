@@ -244,6 +244,7 @@ impl Check<'_> {
             token_budget: raw.token_budget,
             threads: raw.threads,
             linger: Duration::from_millis(raw.linger_ms),
+            largest_shape: raw.largest_shape,
             ..RuntimeConfig::default()
         };
         for problem in config.problems() {
@@ -318,8 +319,6 @@ impl Check<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
-    use livedex_model::{LongDocuments, PromptForm};
-
     use super::*;
 
     fn loaded(raw: RawConfig) -> Loaded {
@@ -365,24 +364,6 @@ mod tests {
         }
         let limit = limits::MAX_CANDIDATES.to_string();
         assert!(found.iter().any(|l| l.contains("100000") && l.contains(&limit)), "{found:#?}");
-    }
-
-    #[test]
-    fn what_the_reranker_does_with_prompt_and_length_is_passed_on() {
-        let spec = |change: fn(&mut RawConfig)| {
-            let mut raw = RawConfig::default();
-            raw.reranker.model = Some("owner/name".into());
-            change(&mut raw);
-            validate(&loaded(raw)).unwrap().reranker.unwrap()
-        };
-        let plain = spec(|_| {});
-        assert_eq!((plain.prompt_form, plain.long_documents), (None, LongDocuments::BestPart));
-        let set = spec(|raw| {
-            raw.reranker.prompt_form = Some(PromptForm::TwoNewlines);
-            raw.reranker.long_documents = LongDocuments::Truncate;
-        });
-        assert_eq!(set.prompt_form, Some(PromptForm::TwoNewlines));
-        assert_eq!(set.long_documents, LongDocuments::Truncate);
     }
 
     #[test]
