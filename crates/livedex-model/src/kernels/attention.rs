@@ -204,12 +204,14 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, prefix: Option<&Panels>, own: &Panels
                 std::array::from_fn(|i| &scores[i * stride + from..][..len])
             };
             for column in 0..d.div_ceil(PANEL) {
-                let mut products = [[0.0f32; PANEL]; ROWS];
-                if let Some(prefix) = prefix {
-                    micro(&mut products, p_rows(0, before), prefix.v(kv_head, column, d));
-                }
                 let v = &own.v(kv_head, column, d)[..most * PANEL];
-                micro(&mut products, p_rows(before, most), v);
+                let mut products = micro(p_rows(before, most), v);
+                if let Some(prefix) = prefix {
+                    let more = micro(p_rows(0, before), prefix.v(kv_head, column, d));
+                    for (x, y) in products.iter_mut().flatten().zip(more.iter().flatten()) {
+                        *x += y;
+                    }
+                }
                 let at = column * PANEL;
                 let take = PANEL.min(d - at);
                 for i in 0..n {
@@ -233,30 +235,28 @@ fn write_scores(
     panels: &[f32],
 ) {
     for (block, panel) in panels.chunks_exact(q_rows[0].len() * PANEL).enumerate() {
-        let mut products = [[0.0f32; PANEL]; ROWS];
-        micro(&mut products, q_rows, panel);
+        let products = micro(q_rows, panel);
         for (i, product) in products.iter().enumerate() {
             scores[i * stride + at + block * PANEL..][..PANEL].copy_from_slice(product);
         }
     }
 }
 
-/// Adds `rows x panel`: six rows of length n times n rows of 16.
+/// `rows x panel`: six rows of length n times n rows of 16.
 #[inline(always)]
-fn micro(sums: &mut [[f32; PANEL]; ROWS], rows: [&[f32]; ROWS], panel: &[f32]) {
+fn micro(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
     let n = panel.len() / PANEL;
     let rows = rows.map(|row| &row[..n]);
-    // A copy of their own stays in registers.
-    let mut registers = *sums;
+    let mut sums = [[0.0f32; PANEL]; ROWS];
     for (j, column) in panel.chunks_exact(PANEL).enumerate() {
-        for (sum, row) in registers.iter_mut().zip(&rows) {
+        for (sum, row) in sums.iter_mut().zip(&rows) {
             let x = row[j];
             for (s, c) in sum.iter_mut().zip(column) {
                 *s = x.mul_add(*c, *s);
             }
         }
     }
-    *sums = registers;
+    sums
 }
 
 /// Turns scores into unnormalised weights, zero from `seen` on; gives the factor that makes
