@@ -39,7 +39,9 @@ pub trait EmbedBackend: Send {
 }
 
 /// Text to token ids for a bi-encoder, truncated to the model's `max_tokens`, special tokens
-/// and prompts included. As a [`TokenCounter`] it counts without special tokens and without a
+/// and prompts included: what is cut is not in the vector. The texts of ingestion are chunks,
+/// which its chunker keeps below that limit; a text that is cut is counted as
+/// [`TRUNCATED_TOTAL`](crate::scheduler::telemetry::TRUNCATED_TOTAL). As a [`TokenCounter`] it counts without special tokens and without a
 /// limit. Pure: runs on the caller's side, off the device thread.
 pub trait EmbedTokenizer: TokenCounter {
     /// A document's ids, with the model's document prompt where it has one.
@@ -63,18 +65,19 @@ pub trait RerankBackend: Send {
     fn forward(&mut self, batch: &[PairTokens]) -> Result<Vec<f32>, ForwardError>;
 }
 
-/// A query and a document to token ids for a cross-encoder. Only the document is truncated, so
-/// that a template's suffix survives; a query that alone leaves no room is
-/// [`ForwardError::Input`].
+/// A query and a document to token ids for a cross-encoder. Only the document is cut, so that a
+/// template's suffix survives; a query that alone leaves no room is [`ForwardError::Input`].
 pub trait PairTokenizer: Send + Sync {
-    /// The pair's ids. `instruction` replaces the model's default task; models without
-    /// instructions ignore it.
+    /// The pair's ids. A document that does not fit is truncated, or gives a pair for each of its
+    /// parts, whose best score is the document's: see
+    /// [`LongDocuments`](crate::spec::LongDocuments). Never empty. `instruction` replaces the
+    /// model's default task; models without instructions ignore it.
     fn encode(
         &self,
         query: &str,
         instruction: Option<&str>,
         document: &str,
-    ) -> Result<PairTokens, ForwardError>;
+    ) -> Result<Vec<PairTokens>, ForwardError>;
 }
 
 /// A tokenized pair.

@@ -191,10 +191,10 @@ impl Bert {
             x = if last && wanted == Wanted::Firsts {
                 let rows = Tensor::new(batch.firsts(), device)?;
                 let ones = vec![1; batch.lengths.len()];
-                let spans = Spans { queries: &ones, keys: &batch.lengths };
+                let spans = Spans { queries: &ones, keys: &batch.lengths, prefixes: &[] };
                 self.layer(layer, &x, Some(&rows), spans)?
             } else {
-                let spans = Spans { queries: &batch.lengths, keys: &batch.lengths };
+                let spans = Spans { queries: &batch.lengths, keys: &batch.lengths, prefixes: &[] };
                 self.layer(layer, &x, None, spans)?
             };
         }

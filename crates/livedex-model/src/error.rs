@@ -79,6 +79,16 @@ pub enum LoadError {
         /// What stands against it.
         why: String,
     },
+    /// A setting means nothing to the model.
+    #[error("{setting} is set, but {model} has no use for it: {reason}; remove it")]
+    Unused {
+        /// Its name.
+        setting: &'static str,
+        /// The model's name.
+        model: String,
+        /// Which models have.
+        reason: &'static str,
+    },
     /// The hub did not deliver.
     #[error("cannot get {repo} from {endpoint}: {what}")]
     Hub {

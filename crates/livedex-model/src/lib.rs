@@ -9,9 +9,11 @@
 //!
 //! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
 //! (pooling, prompts, maximum length), `checkpoint` (safetensors), `adapter` (LoRA), `weights`
-//! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids, `packed`
-//! puts sequences end to end, `bert` and `qwen3` are the forward passes over `linear`
-//! (and its `matrix`) and `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
+//! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids (with
+//! `judge`, Qwen3-Reranker's prompt, and `parts`, what of a long document is scored), `packed` puts
+//! sequences end to end (prefixes that `groups` found to be shared only once), `bert` and `qwen3`
+//! are the forward passes over `linear` (and its `matrix`) and `kernels` (what each device does in
+//! its own way), `embed` and `rerank` the backends.
 
 pub mod backend;
 pub mod error;
@@ -25,12 +27,15 @@ mod bert;
 mod checkpoint;
 mod embed;
 mod fingerprint;
+mod groups;
 mod hub;
+mod judge;
 mod kernels;
 mod linear;
 mod load;
 mod matrix;
 mod packed;
+mod parts;
 mod qwen3;
 mod rerank;
 mod settings;
@@ -41,4 +46,4 @@ pub use backend::{LoadedEmbedder, LoadedReranker};
 pub use error::LoadError;
 pub use load::{load_embedder, load_reranker};
 pub use precision::{Matmul, Precision};
-pub use spec::{ModelSource, ModelSpec};
+pub use spec::{LongDocuments, ModelSource, ModelSpec, PromptForm};

@@ -13,12 +13,13 @@ use crate::{
     error::LoadError,
     fingerprint::{self, Fingerprint},
     hub,
+    judge::Judge,
     precision::{Precision, Products},
     qwen3::{self, Qwen3, Verdict},
     rerank::{Reranker, Scorer},
     settings::{self, Pooling, Settings},
     spec::{ModelSource, ModelSpec},
-    tokenize::{self, Embedding, Judge, Pair, QueryPrompt, Text},
+    tokenize::{self, Embedding, Pair, QueryPrompt, Text},
     weights::Weights,
 };
 
@@ -35,6 +36,7 @@ const FAMILIES: &str =
 /// Loads a bi-encoder. Blocking: reads files, and downloads them where the source is a hub.
 pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
     let model = Opened::new(spec)?;
+    model.no_prompt_form(spec)?;
     let device = Device::Cpu;
     let hidden;
     let (encoder, pooling, query, max_tokens) = match &model.config {
@@ -101,10 +103,14 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
 /// Loads a cross-encoder. Blocking, as [`load_embedder`].
 pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
     let model = Opened::new(spec)?;
+    if !matches!(model.config, Config::Qwen3(_)) {
+        model.no_prompt_form(spec)?;
+    }
     let device = Device::Cpu;
     let path = &model.tokenizer_path;
     let mut hash = model.fingerprint(spec.precision)?;
-    hash.setting("role", "reranker");
+    hash.setting("role", "reranker")
+        .setting("long documents", &format!("{:?}", spec.long_documents));
     let (scorer, tokenizer, max_tokens): (_, std::sync::Arc<dyn crate::backend::PairTokenizer>, _) =
         match &model.config {
             Config::Bert(config) => {
@@ -112,7 +118,8 @@ pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
                 let labels = model.labels(config.hidden_size)?;
                 let bert = Bert::load(config, &model.config_path, &model.weights, &device)?;
                 let head = Classifier::load(config, labels, &model.weights)?;
-                let tokenizer = Pair::new(model.text.clone(), path, max_tokens)?;
+                let tokenizer =
+                    Pair::new(model.text.clone(), path, max_tokens, spec.long_documents)?;
                 (
                     Scorer::Bert(bert, head, config.vocab_size),
                     std::sync::Arc::new(tokenizer),
@@ -135,8 +142,10 @@ pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
                     Qwen3::load(config, &model.config_path, &model.weights, max_tokens, &device)?;
                 let head = Verdict::load(config, &model.weights, &qwen, no, yes)?;
                 let task = spec.instruction.as_deref();
-                hash.setting("instruction", task.unwrap_or(tokenize::DEFAULT_TASK));
-                let tokenizer = Judge::new(model.text.clone(), path, max_tokens, task)?;
+                let (form, long) = (spec.prompt_form.unwrap_or_default(), spec.long_documents);
+                hash.setting("instruction", task.unwrap_or(tokenize::DEFAULT_TASK))
+                    .setting("prompt form", &format!("{form:?}"));
+                let tokenizer = Judge::new(model.text.clone(), path, max_tokens, task, form, long)?;
                 (
                     Scorer::Qwen3(qwen, head, config.vocab_size),
                     std::sync::Arc::new(tokenizer),
@@ -239,6 +248,18 @@ impl Opened {
         }
         let own = self.settings.max_tokens.unwrap_or(positions);
         Ok(own.min(usual.unwrap_or(own)).min(positions).max(MIN_TOKENS))
+    }
+
+    /// A setting that would be ignored silently is refused.
+    fn no_prompt_form(&self, spec: &ModelSpec) -> Result<(), LoadError> {
+        match spec.prompt_form {
+            None => Ok(()),
+            Some(_) => Err(LoadError::Unused {
+                setting: "prompt_form",
+                model: self.name.clone(),
+                reason: "only Qwen3 rerankers have a prompt of several forms",
+            }),
+        }
     }
 
     /// How many labels a cross-encoder's classifier has.

@@ -2,16 +2,24 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::backend::ForwardError;
+use crate::{
+    backend::{ForwardError, PairTokens},
+    groups::groups,
+};
 
 /// Token ids of a batch without padding.
 pub(crate) struct Packed {
     /// `[tokens]`, u32.
     pub(crate) ids: Tensor,
-    /// Tokens of each sequence, none of them 0.
+    /// Tokens of each sequence, none of them 0. What a sequence shares with others is a sequence
+    /// of its own, and not counted again.
     pub(crate) lengths: Vec<usize>,
-    /// Of each token within its sequence, from 0.
+    /// Of each token within its text, from 0.
     pub(crate) positions: Vec<u32>,
+    /// The sequence that each one continues; empty where nothing is shared.
+    pub(crate) prefixes: Vec<Option<usize>>,
+    /// How many of the sequences, the first ones, are shared prefixes: they have no result.
+    shared: usize,
 }
 
 impl Packed {
@@ -22,27 +30,48 @@ impl Packed {
         vocabulary: usize,
         device: &Device,
     ) -> std::result::Result<Self, ForwardError> {
-        let mut ids = Vec::new();
-        let mut lengths = Vec::new();
-        let mut positions = Vec::new();
+        let mut parts = Parts::default();
         for sequence in batch {
-            if sequence.is_empty() || sequence.len() > max_tokens {
-                return Err(ForwardError::Input(format!(
-                    "a sequence has {} tokens, the model takes 1 to {max_tokens}",
-                    sequence.len()
-                )));
-            }
-            if let Some(id) = sequence.iter().find(|id| **id as usize >= vocabulary) {
-                return Err(ForwardError::Input(format!(
-                    "token id {id} is beyond the model's vocabulary of {vocabulary}"
-                )));
-            }
-            ids.extend_from_slice(sequence);
-            lengths.push(sequence.len());
-            positions.extend(0..sequence.len() as u32);
+            check(sequence, max_tokens, vocabulary)?;
+            parts.push(sequence, 0);
         }
-        let ids = Tensor::new(ids, device).map_err(forward_error)?;
-        Ok(Self { ids, lengths, positions })
+        parts.pack(Vec::new(), 0, device)
+    }
+
+    /// Packs pairs for a causal model: prefixes that several have in common first and once, then
+    /// what is left of each pair, in order.
+    pub(crate) fn sharing(
+        batch: &[PairTokens],
+        max_tokens: usize,
+        vocabulary: usize,
+        device: &Device,
+    ) -> std::result::Result<Self, ForwardError> {
+        for pair in batch {
+            check(&pair.ids, max_tokens, vocabulary)?;
+        }
+        let mut parts = Parts::default();
+        let mut starts = vec![(None, 0); batch.len()];
+        for group in groups(&batch.iter().collect::<Vec<_>>()) {
+            if let [first, _, ..] = group.members[..] {
+                let prefix = parts.lengths.len();
+                parts.push(&batch[first].ids[..group.prefix], 0);
+                for member in group.members {
+                    starts[member] = (Some(prefix), group.prefix);
+                }
+            }
+        }
+        let shared = parts.lengths.len();
+        let mut prefixes = vec![None; shared];
+        for (pair, (prefix, start)) in batch.iter().zip(starts) {
+            parts.push(&pair.ids[start..], start);
+            prefixes.push(prefix);
+        }
+        parts.pack(prefixes, shared, device)
+    }
+
+    /// How many results each sequence has: none if it is a shared prefix, else one.
+    pub(crate) fn results(&self) -> Vec<usize> {
+        (0..self.lengths.len()).map(|sequence| usize::from(sequence >= self.shared)).collect()
     }
 
     /// The row of each sequence's first token.
@@ -58,7 +87,7 @@ impl Packed {
             .collect()
     }
 
-    /// The row of each sequence's last token.
+    /// The row of each sequence's last token, shared prefixes left out.
     pub(crate) fn lasts(&self) -> Vec<u32> {
         let mut at = 0;
         self.lengths
@@ -67,7 +96,55 @@ impl Packed {
                 at += *n as u32;
                 at - 1
             })
+            .skip(self.shared)
             .collect()
+    }
+}
+
+fn check(
+    sequence: &[u32],
+    max_tokens: usize,
+    vocabulary: usize,
+) -> std::result::Result<(), ForwardError> {
+    if sequence.is_empty() || sequence.len() > max_tokens {
+        return Err(ForwardError::Input(format!(
+            "a sequence has {} tokens, the model takes 1 to {max_tokens}",
+            sequence.len()
+        )));
+    }
+    if let Some(id) = sequence.iter().find(|id| **id as usize >= vocabulary) {
+        return Err(ForwardError::Input(format!(
+            "token id {id} is beyond the model's vocabulary of {vocabulary}"
+        )));
+    }
+    Ok(())
+}
+
+/// What is being packed.
+#[derive(Default)]
+struct Parts {
+    ids: Vec<u32>,
+    lengths: Vec<usize>,
+    positions: Vec<u32>,
+}
+
+impl Parts {
+    /// Adds ids whose first is at position `start`.
+    fn push(&mut self, ids: &[u32], start: usize) {
+        self.ids.extend_from_slice(ids);
+        self.lengths.push(ids.len());
+        self.positions.extend((start..start + ids.len()).map(|position| position as u32));
+    }
+
+    fn pack(
+        self,
+        prefixes: Vec<Option<usize>>,
+        shared: usize,
+        device: &Device,
+    ) -> std::result::Result<Packed, ForwardError> {
+        let ids = Tensor::new(self.ids, device).map_err(forward_error)?;
+        let (lengths, positions) = (self.lengths, self.positions);
+        Ok(Packed { ids, lengths, positions, prefixes, shared })
     }
 }
 
@@ -112,5 +189,35 @@ pub(crate) fn forward_error(error: candle_core::Error) -> ForwardError {
         ForwardError::OutOfMemory(text)
     } else {
         ForwardError::Device(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+    use super::*;
+
+    fn pair(ids: &[u32], shared_prefix: usize) -> PairTokens {
+        PairTokens { ids: ids.to_vec(), type_ids: vec![0; ids.len()], shared_prefix }
+    }
+
+    #[test]
+    fn a_shared_prefix_is_there_once_and_first() {
+        let batch = [
+            pair(&[1, 2, 7, 8], 2),
+            pair(&[5, 6], 1),
+            pair(&[1, 2, 9], 2),
+            pair(&[3, 4, 7], 2),
+            pair(&[3, 4, 8], 2),
+        ];
+        let packed = Packed::sharing(&batch, 9, 10, &Device::Cpu).unwrap();
+        let ids = packed.ids.to_vec1::<u32>().unwrap();
+        assert_eq!(ids, [1, 2, 3, 4, 7, 8, 5, 6, 9, 7, 8]);
+        assert_eq!(packed.positions, [0, 1, 0, 1, 2, 3, 0, 1, 2, 2, 2]);
+        assert_eq!(packed.lengths, [2, 2, 2, 2, 1, 1, 1]);
+        assert_eq!(packed.prefixes, [None, None, Some(0), None, Some(0), Some(1), Some(1)]);
+        assert_eq!(packed.results(), [0, 0, 1, 1, 1, 1, 1]);
+        assert_eq!(packed.lasts(), [5, 7, 8, 9, 10]);
     }
 }

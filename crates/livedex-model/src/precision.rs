@@ -1,14 +1,14 @@
 //! In which numbers a model computes, and which library multiplies.
 
-use std::{fmt, str::FromStr};
-
 use livedex_onednn::{Library, has_bf16, library};
+use serde::{Deserialize, Serialize};
 
 use crate::error::LoadError;
 
 /// The numbers of the linear layers, which are nearly all of the work. Sums, attention and
 /// everything else are f32 in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Precision {
     /// 32 bits: equal to the reference within rounding. The default.
     #[default]
@@ -23,8 +23,6 @@ pub enum Precision {
 }
 
 impl Precision {
-    const ALL: [(&str, Self); 3] = [("f32", Self::F32), ("bf16", Self::Bf16), ("q8_0", Self::Q8_0)];
-
     /// Its name in a configuration.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,39 +33,9 @@ impl Precision {
     }
 }
 
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is none of {known}")]
-pub struct Unknown {
-    /// The word.
-    pub found: String,
-    /// Those that would do.
-    pub known: String,
-}
-
-fn named<T: Copy>(all: &[(&str, T)], found: &str) -> Result<T, Unknown> {
-    all.iter().find(|(name, _)| *name == found).map(|(_, value)| *value).ok_or_else(|| Unknown {
-        found: found.to_owned(),
-        known: all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
-    })
-}
-
-impl FromStr for Precision {
-    type Err = Unknown;
-
-    fn from_str(text: &str) -> Result<Self, Unknown> {
-        named(&Self::ALL, text)
-    }
-}
-
 /// Who multiplies matrices on the CPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Matmul {
     /// oneDNN where it is installed and made for the processor (x86-64), else candle. The default.
     #[default]
@@ -76,28 +44,6 @@ pub enum Matmul {
     OneDnn,
     /// candle.
     Candle,
-}
-
-impl Matmul {
-    const ALL: [(&str, Self); 3] =
-        [("auto", Self::Auto), ("onednn", Self::OneDnn), ("candle", Self::Candle)];
-
-    /// Its name in a configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::OneDnn => "onednn",
-            Self::Candle => "candle",
-        }
-    }
-}
-
-impl FromStr for Matmul {
-    type Err = Unknown;
-
-    fn from_str(text: &str) -> Result<Self, Unknown> {
-        named(&Self::ALL, text)
-    }
 }
 
 /// How linear layers are computed: what a precision and a choice of library come to here.

@@ -1,7 +1,9 @@
 //! Qwen3 (<https://arxiv.org/abs/2505.09388>) over packed sequences, as transformers' `Qwen3Model`
 //! computes it: grouped-query attention with RMS norms on queries and keys, rotary positions,
 //! SwiGLU. The result is the normalised last token of each sequence, which embedder and reranker
-//! both start from; the last layer computes nothing else.
+//! both start from; the last layer computes nothing else. A prefix that several sequences share is
+//! a sequence of the batch that they continue: it is computed once, and of it the last layer
+//! computes keys and values only.
 
 use std::{path::Path, sync::Arc};
 
@@ -182,7 +184,8 @@ impl Qwen3 {
         self.embeddings.index_select(&Tensor::new(ids, self.embeddings.device())?, 0)
     }
 
-    /// The final hidden state of each sequence's last token: `[sequences, hidden]`.
+    /// The final hidden state of each sequence's last token: `[sequences, hidden]`, shared
+    /// prefixes left out.
     pub(crate) fn forward(&self, batch: &Packed) -> Result<Tensor> {
         let mut x = self.embeddings.index_select(&batch.ids, 0)?;
         for (i, layer) in self.layers.iter().enumerate() {
@@ -198,15 +201,16 @@ impl Qwen3 {
         let (q_width, kv_width) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let normed = rms_norm(&x, &layer.attention_norm)?;
         let (x, attended) = if last {
-            let rows = Tensor::new(batch.lasts(), x.device())?;
+            let lasts = batch.lasts();
+            let positions: Vec<u32> =
+                lasts.iter().map(|row| batch.positions[*row as usize]).collect();
+            let rows = Tensor::new(lasts, x.device())?;
             let picked = normed.index_select(&rows, 0)?;
             let q = layer.qkv.part(0, q_width)?.product(&picked, kernels)?;
             let kv = layer.qkv.part(q_width, 2 * kv_width)?.product(&normed, kernels)?;
-            let positions: Vec<u32> = batch.lengths.iter().map(|n| *n as u32 - 1).collect();
-            let ones = vec![1; batch.lengths.len()];
             let attended = self.attention(
                 layer,
-                (&q, &positions, &ones),
+                (&q, &positions, &batch.results()),
                 (&kv.narrow(1, 0, kv_width)?, &kv.narrow(1, kv_width, kv_width)?),
                 batch,
             )?;
@@ -244,7 +248,7 @@ impl Qwen3 {
             heads(&q, self.heads),
             heads(&k, self.kv_heads),
             heads(v, self.kv_heads),
-            Spans { queries, keys: &batch.lengths },
+            Spans { queries, keys: &batch.lengths, prefixes: &batch.prefixes },
             true,
             1.0 / (self.head_dim as f32).sqrt(),
         )

@@ -84,12 +84,14 @@ impl RerankBackend for Reranker {
                 pair.type_ids.len()
             )));
         }
-        let packed = Packed::new(
-            batch.iter().map(|pair| pair.ids.as_slice()),
-            self.info.max_tokens,
-            self.scorer.vocabulary(),
-            &self.device,
-        )?;
+        let (max_tokens, vocabulary) = (self.info.max_tokens, self.scorer.vocabulary());
+        let packed = match &self.scorer {
+            Scorer::Qwen3(..) => Packed::sharing(batch, max_tokens, vocabulary, &self.device),
+            _ => {
+                let ids = batch.iter().map(|pair| pair.ids.as_slice());
+                Packed::new(ids, max_tokens, vocabulary, &self.device)
+            }
+        }?;
         let types: Vec<u32> = batch.iter().flat_map(|pair| pair.type_ids.iter().copied()).collect();
         self.scorer.scores(&packed, &types).map_err(forward_error)
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::precision::{Matmul, Precision};
 
 /// A model to load: where it is, and what of it the operator sets differently.
@@ -23,6 +25,11 @@ pub struct ModelSpec {
     /// The task that a query is embedded or scored for, where a family has instructions
     /// (Qwen3). `None`: the family's default.
     pub instruction: Option<String>,
+    /// Which of the published forms of its prompt a reranker gets. `None`: the default. Loading
+    /// fails where it is set for a model that has no such prompt.
+    pub prompt_form: Option<PromptForm>,
+    /// What a reranker does with a document that does not fit a pair. An embedder truncates.
+    pub long_documents: LongDocuments,
     /// The numbers that the linear layers compute in.
     pub precision: Precision,
     /// Who multiplies matrices.
@@ -39,6 +46,8 @@ impl ModelSpec {
             max_tokens: None,
             dimension: None,
             instruction: None,
+            prompt_form: None,
+            long_documents: LongDocuments::default(),
             precision: Precision::default(),
             matmul: Matmul::default(),
         }
@@ -48,6 +57,30 @@ impl ModelSpec {
     pub fn dir(path: impl Into<PathBuf>) -> Self {
         Self::new(ModelSource::Dir(path.into()))
     }
+}
+
+/// The forms in which Qwen3-Reranker's model card prints its prompt. They differ in what stands
+/// between instruction, query and document, and their scores differ a little.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromptForm {
+    /// One newline: its form for transformers.
+    #[default]
+    OneNewline,
+    /// Two newlines: its form for vLLM.
+    TwoNewlines,
+}
+
+/// What a reranker does with a document that does not fit a pair.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LongDocuments {
+    /// Splits it at token boundaries into parts that do and overlap a little, at most
+    /// [`MAX_PARTS`](crate::scheduler::limits::MAX_PARTS); its score is the best part's.
+    #[default]
+    BestPart,
+    /// Scores its beginning, as the models' cards do.
+    Truncate,
 }
 
 /// Where a model's files are.

@@ -1,9 +1,10 @@
 //! Text to token ids.
 //!
 //! Truncation is done here and not by the tokenizer, whose file may bring truncation and padding
-//! of its own: content is cut at its end, the special tokens around it stay.
+//! of its own: content is cut at its end (a cross-encoder's document perhaps into `parts`), the
+//! special tokens around it stay.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use livedex_core::ports::TokenCounter;
 use tokenizers::{Encoding, Tokenizer};
@@ -11,7 +12,10 @@ use tokenizers::{Encoding, Tokenizer};
 use crate::{
     backend::{EmbedTokenizer, ForwardError, PairTokenizer, PairTokens},
     error::LoadError,
+    parts::parts,
+    scheduler::telemetry,
     settings::Prompts,
+    spec::LongDocuments,
 };
 
 /// The special tokens that a tokenizer puts around one text or around a pair.
@@ -168,7 +172,11 @@ impl Embedding {
         } else {
             self.text.ids(&format!("{prompt}{text}"))?
         };
-        content.truncate(self.max_tokens.saturating_sub(self.template.len()));
+        let room = self.max_tokens.saturating_sub(self.template.len());
+        if content.len() > room {
+            content.truncate(room);
+            telemetry::truncated(telemetry::EMBEDDER);
+        }
         let [before, _, after] = &self.template.specials;
         let ids: Vec<u32> =
             before.iter().map(|s| s.0).chain(content).chain(after.iter().map(|s| s.0)).collect();
@@ -210,12 +218,18 @@ pub(crate) struct Pair {
     text: Text,
     template: Template,
     max_tokens: usize,
+    long: LongDocuments,
 }
 
 impl Pair {
-    pub(crate) fn new(text: Text, path: &Path, max_tokens: usize) -> Result<Self, LoadError> {
+    pub(crate) fn new(
+        text: Text,
+        path: &Path,
+        max_tokens: usize,
+        long: LongDocuments,
+    ) -> Result<Self, LoadError> {
         let template = text.pair().map_err(|e| LoadError::invalid(path, e))?;
-        Ok(Self { text, template, max_tokens })
+        Ok(Self { text, template, max_tokens, long })
     }
 }
 
@@ -225,89 +239,35 @@ impl PairTokenizer for Pair {
         query: &str,
         _instruction: Option<&str>,
         document: &str,
-    ) -> Result<PairTokens, ForwardError> {
+    ) -> Result<Vec<PairTokens>, ForwardError> {
         let query = self.text.ids(query)?;
-        let mut document = self.text.ids(document)?;
-        let fixed = query.len() + self.template.len();
-        document.truncate(room(self.max_tokens, fixed)?);
+        let document = self.text.ids(document)?;
+        let room = room(self.max_tokens, query.len() + self.template.len())?;
         let [before, between, after] = &self.template.specials;
         let [first, second] = self.template.types;
-        let parts = before
-            .iter()
-            .copied()
-            .chain(query.into_iter().map(|id| (id, first)))
-            .chain(between.iter().copied())
-            .chain(document.into_iter().map(|id| (id, second)))
-            .chain(after.iter().copied());
-        let (ids, type_ids) = parts.unzip();
-        Ok(PairTokens { ids, type_ids, shared_prefix: 0 })
+        let pair = |part: Range<usize>| {
+            let tokens = before
+                .iter()
+                .copied()
+                .chain(query.iter().map(|id| (*id, first)))
+                .chain(between.iter().copied())
+                .chain(document[part].iter().map(|id| (*id, second)))
+                .chain(after.iter().copied());
+            let (ids, type_ids) = tokens.unzip();
+            PairTokens { ids, type_ids, shared_prefix: 0 }
+        };
+        Ok(parts(document.len(), room, self.long).into_iter().map(pair).collect())
     }
 }
 
 /// Tokens left for the document.
-fn room(max_tokens: usize, fixed: usize) -> Result<usize, ForwardError> {
+pub(crate) fn room(max_tokens: usize, fixed: usize) -> Result<usize, ForwardError> {
     if fixed < max_tokens {
         return Ok(max_tokens - fixed);
     }
     Err(ForwardError::Input(format!(
         "the query takes {fixed} tokens with the model's prompt and leaves none of {max_tokens} for a document"
     )))
-}
-
-/// Qwen3-Reranker's tokenizer: the model card's transformers form, fields joined by one newline.
-pub(crate) struct Judge {
-    text: Text,
-    prefix: Vec<u32>,
-    suffix: Vec<u32>,
-    max_tokens: usize,
-    instruction: String,
-}
-
-const JUDGE_PREFIX: &str = "<|im_start|>system\nJudge whether the Document meets the requirements \
-    based on the Query and the Instruct provided. Note that the answer can only be \"yes\" or \
-    \"no\".<|im_end|>\n<|im_start|>user\n";
-const JUDGE_SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
-
-impl Judge {
-    pub(crate) fn new(
-        text: Text,
-        path: &Path,
-        max_tokens: usize,
-        instruction: Option<&str>,
-    ) -> Result<Self, LoadError> {
-        let ids = |part| text.ids(part).map_err(|e| LoadError::invalid(path, e));
-        Ok(Self {
-            prefix: ids(JUDGE_PREFIX)?,
-            suffix: ids(JUDGE_SUFFIX)?,
-            text,
-            max_tokens,
-            instruction: instruction.unwrap_or(DEFAULT_TASK).to_owned(),
-        })
-    }
-}
-
-impl PairTokenizer for Judge {
-    fn encode(
-        &self,
-        query: &str,
-        instruction: Option<&str>,
-        document: &str,
-    ) -> Result<PairTokens, ForwardError> {
-        let instruction = instruction.unwrap_or(&self.instruction);
-        let head = format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>:");
-        // Head and document are tokenized together, as the reference does: tokens may span the
-        // joint. What the head has in common with it does not depend on the document.
-        let mut body = self.text.ids(&format!("{head} {document}"))?;
-        let head = self.text.ids(&head)?;
-        let shared = body.iter().zip(&head).take_while(|(a, b)| a == b).count();
-        let fixed = self.prefix.len() + self.suffix.len();
-        let room = room(self.max_tokens, fixed + shared)?;
-        body.truncate(shared + room);
-        let shared_prefix = self.prefix.len() + shared;
-        let ids: Vec<u32> =
-            self.prefix.iter().copied().chain(body).chain(self.suffix.iter().copied()).collect();
-        Ok(PairTokens { type_ids: vec![0; ids.len()], ids, shared_prefix })
-    }
 }
 
 #[cfg(test)]
@@ -319,37 +279,14 @@ mod tests {
 
     use super::*;
 
-    /// Ids that the published tokenizers of Qwen3-Embedding and Qwen3-Reranker give. Their files are too large to keep here:
-    /// `LIVEDEX_QWEN3_TOKENIZERS` names a folder with both, as `tokenizer_embedding.json` and
-    /// `tokenizer_reranker.json`.
+    /// Ids that the published tokenizer of Qwen3-Embedding gives. Its file is too large to keep
+    /// here: `LIVEDEX_QWEN3_TOKENIZERS` names a folder with `tokenizer_embedding.json`.
     #[test]
-    fn published_qwen3_tokenizers_give_the_published_ids() {
+    fn the_published_qwen3_tokenizer_gives_the_published_ids() {
         let Some(folder) = std::env::var_os("LIVEDEX_QWEN3_TOKENIZERS").map(PathBuf::from) else {
             eprintln!("skipped: LIVEDEX_QWEN3_TOKENIZERS is not set");
             return;
         };
-        let path = folder.join("tokenizer_reranker.json");
-        let text = Text::read(&path).unwrap();
-        assert_eq!((text.id("yes"), text.id("no")), (Some(9693), Some(2152)));
-        let judge = Judge::new(text, &path, 8192, None).unwrap();
-        let prefix = [
-            151644, 8948, 198, 60256, 3425, 279, 11789, 20027, 279, 8502, 3118, 389, 279, 11361,
-            323, 279, 758, 1235, 3897, 13, 7036, 429, 279, 4226, 646, 1172, 387, 330, 9693, 1, 476,
-            330, 2152, 3263, 151645, 198, 151644, 872, 198,
-        ];
-        let suffix = [151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271];
-        assert_eq!(judge.prefix, prefix);
-        assert_eq!(judge.suffix, suffix);
-        let body = [
-            27, 641, 1235, 26818, 16246, 264, 3482, 2711, 3239, 11, 17179, 9760, 46769, 429, 4226,
-            279, 3239, 198, 27, 2859, 26818,
-        ];
-        let pair = judge.encode("x", None, "y").unwrap();
-        assert_eq!(pair.ids[prefix.len()..][..body.len()], body);
-        assert!(pair.ids.ends_with(&suffix));
-        // <Document>: is the last that does not depend on the document.
-        assert_eq!(pair.shared_prefix, pair.ids.len() - suffix.len() - 1);
-
         let path = folder.join("tokenizer_embedding.json");
         let query = QueryPrompt::instruct(None, &Prompts::default());
         let text = Text::read(&path).unwrap();

@@ -24,6 +24,11 @@ impl Readiness {
     pub(crate) fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }
+
+    /// Whether the process is ready.
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 #[derive(Clone)]
@@ -63,7 +68,7 @@ pub(crate) async fn serve(
 }
 
 async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
-    if shared.readiness.0.load(Ordering::Acquire) {
+    if shared.readiness.get() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")

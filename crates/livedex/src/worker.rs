@@ -28,6 +28,9 @@ use crate::{
     models, telemetry,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Which roles a process plays.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Roles {

@@ -2,7 +2,9 @@
 //!
 //! Keys and values are first laid out in panels of 16 columns (keys transposed), then blocks of
 //! query rows are worked off in parallel: six rows of scores at a time, softmax, six rows of
-//! output, so that the scores never leave the first-level cache. The two products share one
+//! output, so that the scores never leave the first-level cache. A sequence that continues a
+//! prefix takes its keys and values from two sets of panels, the prefix's and its own, so a
+//! prefix is laid out once however many continue it. The two products share one
 //! micro-kernel of fixed size whose accumulators the compiler keeps in vector registers; the
 //! instruction set is chosen at run time.
 //!
@@ -54,9 +56,11 @@ struct Panels {
 /// One parallel task: some query rows of one sequence and where their output goes.
 struct Task<'a> {
     sequence: usize,
+    /// The sequence that it continues.
+    prefix: Option<usize>,
     /// The first row, among all queries.
     row: usize,
-    /// How many keys the first row sees (causal), or all.
+    /// How many of the sequence's own keys the first row sees (causal), or all.
     visible: usize,
     out: &'a mut [f32],
 }
@@ -103,15 +107,17 @@ pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec
             let (chunk, tail) = rest.split_at_mut(n * width);
             rest = tail;
             let visible = if causal { keys - queries + first + 1 } else { keys };
-            tasks.push(Task { sequence, row: row + first, visible, out: chunk });
+            let prefix = spans.prefix(sequence);
+            tasks.push(Task { sequence, prefix, row: row + first, visible, out: chunk });
         }
         row += queries;
     }
     tasks.into_par_iter().for_each(|task| {
-        let panels = &panels[task.sequence];
+        let own = &panels[task.sequence];
+        let prefix = task.prefix.map(|prefix| &panels[prefix]);
         arch.dispatch(
             #[inline(always)]
-            || run(task, inputs, panels),
+            || run(task, inputs, prefix, own),
         );
     });
     out
@@ -148,45 +154,64 @@ impl Panels {
     }
 }
 
+impl Panels {
+    /// A head's keys: a panel is `d * 16` numbers.
+    #[inline(always)]
+    fn k(&self, head: usize, d: usize) -> &[f32] {
+        let n = self.keys.div_ceil(PANEL) * d * PANEL;
+        &self.k[head * n..][..n]
+    }
+
+    /// A head's values in some 16 columns: 16 numbers a key.
+    #[inline(always)]
+    fn v(&self, head: usize, column: usize, d: usize) -> &[f32] {
+        let n = self.keys * PANEL;
+        &self.v[(head * d.div_ceil(PANEL) + column) * n..][..n]
+    }
+}
+
 #[inline(always)]
-fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
+fn run(task: Task<'_>, inputs: Inputs<'_>, prefix: Option<&Panels>, own: &Panels) {
     let Inputs { q, k, d, causal, scale, .. } = inputs;
-    let kv_heads = k.heads;
     let width = q.heads * d;
     let rows = task.out.len() / width;
-    let keys = panels.keys;
-    let group = q.heads / kv_heads;
-    let blocks = keys.div_ceil(PANEL);
-    let columns = d.div_ceil(PANEL);
-    // Scores of six rows; a row's stride is a whole number of panels.
-    let stride = blocks * PANEL;
+    let group = q.heads / k.heads;
+    // Scores of six rows. Own scores begin where the prefix's end, not where its last panel
+    // does, so that a row has no gap: the first own panel overwrites what that one has too much.
+    let before = prefix.map_or(0, |prefix| prefix.keys);
+    let stride = before + own.keys.div_ceil(PANEL) * PANEL;
     let mut scores = vec![0.0f32; ROWS * stride];
     for head in 0..q.heads {
         let kv_head = head / group;
-        let k = &panels.k[kv_head * blocks * d * PANEL..][..blocks * d * PANEL];
-        let v = &panels.v[kv_head * columns * keys * PANEL..][..columns * keys * PANEL];
         for first in (0..rows).step_by(ROWS) {
             let n = ROWS.min(rows - first);
             // A last group with fewer rows computes its last row again.
             let q_rows: [&[f32]; ROWS] =
                 std::array::from_fn(|i| q.head(task.row + first + i.min(n - 1), head, d));
-            let seen = |i: usize| if causal { task.visible + first + i } else { keys };
+            let seen = |i: usize| if causal { task.visible + first + i } else { own.keys };
             let most = seen(n - 1);
-            for (block, panel) in k.chunks_exact(d * PANEL).enumerate().take(most.div_ceil(PANEL)) {
-                let products = micro(q_rows, panel);
-                for (i, product) in products.iter().enumerate() {
-                    scores[i * stride + block * PANEL..][..PANEL].copy_from_slice(product);
-                }
+            if let Some(prefix) = prefix {
+                write_scores(&mut scores, stride, 0, q_rows, prefix.k(kv_head, d));
             }
+            let visible = most.div_ceil(PANEL) * d * PANEL;
+            write_scores(&mut scores, stride, before, q_rows, &own.k(kv_head, d)[..visible]);
             let mut sums = [0.0; ROWS];
             for i in 0..ROWS {
-                let row = &mut scores[i * stride..][..most];
-                sums[i] = softmax(row, seen(i.min(n - 1)), scale);
+                let row = &mut scores[i * stride..][..before + most];
+                sums[i] = softmax(row, before + seen(i.min(n - 1)), scale);
             }
-            let p_rows: [&[f32]; ROWS] =
-                std::array::from_fn(|i| &scores[i * stride..i * stride + most]);
-            for (column, panel) in v.chunks_exact(keys * PANEL).enumerate() {
-                let products = micro(p_rows, &panel[..most * PANEL]);
+            let p_rows = |from: usize, len: usize| -> [&[f32]; ROWS] {
+                std::array::from_fn(|i| &scores[i * stride + from..][..len])
+            };
+            for column in 0..d.div_ceil(PANEL) {
+                let v = &own.v(kv_head, column, d)[..most * PANEL];
+                let mut products = micro(p_rows(before, most), v);
+                if let Some(prefix) = prefix {
+                    let more = micro(p_rows(0, before), prefix.v(kv_head, column, d));
+                    for (x, y) in products.iter_mut().flatten().zip(more.iter().flatten()) {
+                        *x += y;
+                    }
+                }
                 let at = column * PANEL;
                 let take = PANEL.min(d - at);
                 for i in 0..n {
@@ -196,6 +221,23 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Six rows' scores for the keys of whole panels, from column `at` on.
+#[inline(always)]
+fn write_scores(
+    scores: &mut [f32],
+    stride: usize,
+    at: usize,
+    q_rows: [&[f32]; ROWS],
+    panels: &[f32],
+) {
+    for (block, panel) in panels.chunks_exact(q_rows[0].len() * PANEL).enumerate() {
+        let products = micro(q_rows, panel);
+        for (i, product) in products.iter().enumerate() {
+            scores[i * stride + at + block * PANEL..][..PANEL].copy_from_slice(product);
         }
     }
 }

@@ -45,6 +45,7 @@ impl Kernels for Cpu {
         let fits = spans.queries.len() == spans.keys.len()
             && spans.queries.iter().sum::<usize>() == rows
             && spans.keys.iter().sum::<usize>() == keys
+            && spans.prefixes_fit()
             && k.rows.dims() == v.rows.dims()
             && k.count == v.count
             && d * q.count == width
@@ -226,6 +227,10 @@ impl Kernels for Cpu {
 }
 
 /// `rows = activation(rows + bias)`, on the calling thread.
+#[allow(
+    clippy::redundant_closure,
+    reason = "closures are inlined, which names of functions are not"
+)]
 pub(crate) fn add_activate(rows: &mut [f32], bias: &[f32], activation: Activation) {
     vectorised(
         Arch::new(),

@@ -20,12 +20,33 @@ pub(crate) use cpu::Cpu;
 /// Lengths of packed sequences, on the side of the queries and of the keys. They differ where
 /// queries are computed for some positions only: a sequence's queries are then its last ones
 /// (causal), or any (not causal).
+///
+/// A sequence may continue another one of the batch: its keys are then two segments, those of
+/// the prefix and its own. Any number may continue the same prefix, whose keys and values are
+/// there once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spans<'a> {
     /// Query rows of each sequence.
     pub(crate) queries: &'a [usize],
-    /// Key rows of each sequence.
+    /// Key rows of each sequence, its prefix's not counted.
     pub(crate) keys: &'a [usize],
+    /// The sequence that each one continues, which must not continue one itself. Empty: none
+    /// continues another.
+    pub(crate) prefixes: &'a [Option<usize>],
+}
+
+impl Spans<'_> {
+    /// The sequence that this one continues.
+    fn prefix(&self, sequence: usize) -> Option<usize> {
+        self.prefixes.get(sequence).copied().flatten()
+    }
+
+    /// Every prefix is a sequence that is whole by itself.
+    fn prefixes_fit(&self) -> bool {
+        let whole = |prefix: &usize| *prefix < self.keys.len() && self.prefix(*prefix).is_none();
+        (self.prefixes.is_empty() || self.prefixes.len() == self.keys.len())
+            && self.prefixes.iter().flatten().all(whole)
+    }
 }
 
 /// Attention heads side by side.
@@ -76,8 +97,8 @@ pub(crate) struct Rope {
 pub(crate) trait Kernels: Send + Sync {
     /// Variable-length attention. `q` has `sum(queries)` rows, `k` and `v` have `sum(keys)`; the
     /// heads of `q` are a multiple of those of `k` and `v`. `causal`: the last query of a
-    /// sequence sees its last key, each earlier query one key less. Gives
-    /// `[sum(queries), heads of q * d]`.
+    /// sequence sees its last key, each earlier query one key less; of a prefix every query sees
+    /// every key. Gives `[sum(queries), heads of q * d]`.
     fn attention(
         &self,
         q: Heads<'_>,

@@ -75,7 +75,7 @@ proptest! {
         let keys: Vec<usize> = lengths.iter().map(|l| l.0 + l.1).collect();
         let heads = groups * kv_heads;
         let (rows, key_rows) = (queries.iter().sum(), keys.iter().sum());
-        let spans = Spans { queries: &queries, keys: &keys };
+        let spans = Spans { queries: &queries, keys: &keys, prefixes: &[] };
         let q = random((rows, heads * d));
         // Keys and values as columns of a wider matrix, as a fused projection gives them.
         let kv = random((key_rows, 2 * kv_heads * d + 3));
@@ -91,13 +91,107 @@ proptest! {
     }
 }
 
+/// One query row and one key at a time, in f64, keys of two segments put together first.
+fn naive_attention(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    (heads, kv_heads, d): (usize, usize, usize),
+    spans: Spans<'_>,
+    causal: bool,
+) -> Tensor {
+    let rows = |t: &Tensor| t.contiguous().unwrap().to_vec2::<f32>().unwrap();
+    let (q, k, v) = (rows(q), rows(k), rows(v));
+    let start = |lengths: &[usize], sequence: usize| lengths[..sequence].iter().sum::<usize>();
+    let mut out = Vec::new();
+    for sequence in 0..spans.keys.len() {
+        let keys = |s: usize| start(spans.keys, s)..start(spans.keys, s) + spans.keys[s];
+        let prefix: Vec<usize> = spans.prefix(sequence).map(keys).into_iter().flatten().collect();
+        let first = start(spans.queries, sequence);
+        let (queries, own) = (spans.queries[sequence], spans.keys[sequence]);
+        for query in 0..queries {
+            let seen = if causal { own - queries + query + 1 } else { own };
+            let keys: Vec<usize> =
+                prefix.iter().copied().chain(keys(sequence).take(seen)).collect();
+            for head in 0..heads {
+                let kv = head / (heads / kv_heads) * d;
+                let q = &q[first + query][head * d..][..d];
+                let dot = |a: &[f32], b: &[f32]| -> f64 {
+                    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+                };
+                let scores: Vec<f64> = keys
+                    .iter()
+                    .map(|&key| (dot(q, &k[key][kv..][..d]) / (d as f64).sqrt()).exp())
+                    .collect();
+                let sum: f64 = scores.iter().sum();
+                out.extend((0..d).map(|i| {
+                    let of = |(key, s): (&usize, &f64)| f64::from(v[*key][kv + i]) * s / sum;
+                    keys.iter().zip(&scores).map(of).sum::<f64>() as f32
+                }));
+            }
+        }
+    }
+    Tensor::from_vec(out, (q.len(), heads * d), &Device::Cpu).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn attention_over_two_segments_equals_the_naive_one(
+        // Prefixes with and without queries of their own, and what continues them or stands alone.
+        prefixes in prop::collection::vec((1usize..70, any::<bool>()), 0..4),
+        rests in prop::collection::vec((1usize..60, 0usize..30, any::<prop::sample::Index>()), 1..8),
+        groups in 1usize..4,
+        kv_heads in 1usize..3,
+        d in prop::sample::select(vec![4usize, 16, 24, 64]),
+        causal: bool,
+    ) {
+        let mut keys: Vec<usize> = prefixes.iter().map(|p| p.0).collect();
+        let mut queries: Vec<usize> = prefixes.iter().map(|p| if p.1 { p.0 } else { 0 }).collect();
+        let mut continued = vec![None; prefixes.len()];
+        for (length, unasked, choice) in &rests {
+            queries.push(*length);
+            keys.push(length + unasked);
+            let choice = choice.index(prefixes.len() + 1);
+            continued.push((choice < prefixes.len()).then_some(choice));
+        }
+        let spans = Spans { queries: &queries, keys: &keys, prefixes: &continued };
+        let heads = groups * kv_heads;
+        let q = random((queries.iter().sum(), heads * d));
+        let kv = random((keys.iter().sum(), 2 * kv_heads * d));
+        let k = kv.narrow(1, 0, kv_heads * d).unwrap();
+        let v = kv.narrow(1, kv_heads * d, kv_heads * d).unwrap();
+        let of = |rows, count| Heads { rows, count };
+        let scale = 1.0 / (d as f32).sqrt();
+        let got = Cpu::new()
+            .attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, causal, scale)
+            .unwrap();
+        let expected = naive_attention((&q, &k, &v), (heads, kv_heads, d), spans, causal);
+        assert_close(&got, &expected, 1e-5);
+    }
+}
+
+#[test]
+fn a_prefix_is_a_whole_sequence_of_the_batch() {
+    let x = random((6, 16));
+    let of = Heads { rows: &x, count: 1 };
+    let check = |prefixes: &[Option<usize>]| {
+        let spans = Spans { queries: &[2, 2, 2], keys: &[2, 2, 2], prefixes };
+        Cpu::new().attention(of, of, of, spans, true, 1.0)
+    };
+    assert!(check(&[None, Some(0), Some(0)]).is_ok());
+    assert!(check(&[None, Some(2), None]).is_ok(), "in any order");
+    assert!(check(&[None, Some(3), None]).is_err(), "no such sequence");
+    assert!(check(&[None, Some(0), Some(1)]).is_err(), "a prefix of a prefix");
+    assert!(check(&[None, Some(0)]).is_err(), "one is missing");
+}
+
 #[test]
 fn attention_refuses_what_does_not_fit() {
     let cpu = Cpu::new();
     let (q, k) = (random((4, 64)), random((5, 32)));
     let check = |q_heads, kv_heads, queries: &[usize], keys: &[usize]| {
         let (q, k) = (Heads { rows: &q, count: q_heads }, Heads { rows: &k, count: kv_heads });
-        cpu.attention(q, k, k, Spans { queries, keys }, true, 1.0)
+        cpu.attention(q, k, k, Spans { queries, keys, prefixes: &[] }, true, 1.0)
     };
     assert!(check(4, 2, &[1, 3], &[2, 3]).is_ok());
     assert!(check(4, 2, &[1, 3], &[3, 3]).is_err(), "too few rows");
@@ -110,7 +204,7 @@ fn attention_refuses_what_does_not_fit() {
 fn extreme_scores_stay_finite() {
     let q = (random((40, 32)) * 100.0).unwrap();
     let heads = |rows| Heads { rows, count: 1 };
-    let spans = Spans { queries: &[40], keys: &[40] };
+    let spans = Spans { queries: &[40], keys: &[40], prefixes: &[] };
     let got = Cpu::new().attention(heads(&q), heads(&q), heads(&q), spans, true, 10.0).unwrap();
     // Each row finds itself, or one that is longer, so strongly that nothing else counts.
     let values = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -212,7 +306,7 @@ fn measure_attention() {
     for (heads, kv_heads, d, causal, n) in shapes {
         let lengths = vec![n; (4096 / n).max(1)];
         let tokens = lengths.iter().sum();
-        let spans = Spans { queries: &lengths, keys: &lengths };
+        let spans = Spans { queries: &lengths, keys: &lengths, prefixes: &[] };
         let (q, k, v) = (
             random((tokens, heads * d)),
             random((tokens, kv_heads * d)),

@@ -118,11 +118,15 @@ impl Device {
         };
         let ticket = self.tickets;
         self.tickets += 1;
-        let tokens = match &job.input {
-            Input::Sequence(ids) => vec![ids.len()],
-            Input::Pairs { rest, .. } => rest.as_slice().iter().map(|p| p.ids.len()).collect(),
+        let (tokens, shared) = match &job.input {
+            Input::Sequence(ids) => (vec![ids.len()], 0),
+            Input::Pairs { rest, .. } => {
+                let pairs = rest.as_slice();
+                let shared = pairs.iter().map(|pair| pair.shared_prefix.min(pair.ids.len())).min();
+                (pairs.iter().map(|pair| pair.ids.len()).collect(), shared.unwrap_or(0))
+            }
         };
-        self.policy.push(Entry { ticket, work, tokens, arrived, deadline });
+        self.policy.push(Entry { ticket, work, tokens, shared, arrived, deadline });
         self.jobs.insert(ticket, job);
     }
 
@@ -223,7 +227,7 @@ fn timed<M: Model>(
     lane: Lane,
     budget: &mut usize,
 ) -> Result<Vec<Result<M::Output, ModelError>>, DeviceFailure> {
-    let tokens: usize = inputs.iter().map(M::tokens).sum();
+    let tokens = M::tokens(&inputs.iter().collect::<Vec<_>>());
     let begun = Instant::now();
     let before = *budget;
     let results = execute(model, inputs, budget)?;

@@ -8,7 +8,10 @@
 use livedex_core::ports::ModelError;
 
 use super::limits::{MIN_TOKEN_BUDGET, NORM_TOLERANCE};
-use crate::backend::{ForwardError, LoadedEmbedder, LoadedReranker, PairTokens};
+use crate::{
+    backend::{ForwardError, LoadedEmbedder, LoadedReranker, PairTokens},
+    groups,
+};
 
 /// What [`execute`] needs of a backend.
 pub(crate) trait Model {
@@ -18,8 +21,8 @@ pub(crate) trait Model {
     type Output;
     /// Runs a batch: one result per input, in order.
     fn forward(&mut self, batch: &[Self::Input]) -> Result<Vec<Self::Output>, ForwardError>;
-    /// Tokens of an input.
-    fn tokens(input: &Self::Input) -> usize;
+    /// Tokens that are computed for these inputs in one batch.
+    fn tokens(inputs: &[&Self::Input]) -> usize;
     /// What is wrong with a result.
     fn check(&self, output: &Self::Output) -> Result<(), String>;
 }
@@ -45,7 +48,7 @@ pub(crate) fn execute<M: Model>(
         if part.is_empty() {
             continue;
         }
-        let tokens: usize = part.iter().map(|&index| M::tokens(&inputs[index])).sum();
+        let tokens = M::tokens(&part.iter().map(|&index| &inputs[index]).collect::<Vec<_>>());
         if tokens > *budget && part.len() > 1 {
             halve(part, &mut parts);
             continue;
@@ -131,8 +134,8 @@ impl Model for LoadedEmbedder {
         self.as_mut().forward(batch)
     }
 
-    fn tokens(input: &Vec<u32>) -> usize {
-        input.len()
+    fn tokens(inputs: &[&Vec<u32>]) -> usize {
+        inputs.iter().map(|ids| ids.len()).sum()
     }
 
     fn check(&self, vector: &Vec<f32>) -> Result<(), String> {
@@ -159,8 +162,8 @@ impl Model for LoadedReranker {
         self.as_mut().forward(batch)
     }
 
-    fn tokens(input: &PairTokens) -> usize {
-        input.ids.len()
+    fn tokens(inputs: &[&PairTokens]) -> usize {
+        groups::tokens(inputs)
     }
 
     fn check(&self, probability: &f32) -> Result<(), String> {
@@ -217,8 +220,8 @@ mod tests {
                 .collect())
         }
 
-        fn tokens(_: &u32) -> usize {
-            100
+        fn tokens(inputs: &[&u32]) -> usize {
+            100 * inputs.len()
         }
 
         fn check(&self, output: &f32) -> Result<(), String> {
@@ -259,8 +262,8 @@ mod tests {
             fn forward(&mut self, _: &[u32]) -> Result<Vec<f32>, ForwardError> {
                 Ok(vec![1.0])
             }
-            fn tokens(_: &u32) -> usize {
-                1
+            fn tokens(inputs: &[&u32]) -> usize {
+                inputs.len()
             }
             fn check(&self, _: &f32) -> Result<(), String> {
                 Ok(())

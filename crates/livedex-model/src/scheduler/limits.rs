@@ -44,6 +44,15 @@ pub const MAX_THREADS: usize = 1024;
 /// hop between threads does not show, and the first batch need not wait for the last text.
 pub const TOKENIZE_PIECE: usize = 64;
 
+/// Parts of a long document at most, where the best one's score is the document's; what is behind
+/// them is cut and counted. It bounds what one candidate costs: 16 parts are some 7,000 tokens
+/// for a model of 512, 130,000 for one of 8,192, and a candidate is a chunk of a few hundred.
+pub const MAX_PARTS: usize = 16;
+
+/// Tokens that neighbouring parts of a long document have in common, at most an eighth of a part:
+/// about two sentences, so that what is cut in one is whole in the other.
+pub const PART_OVERLAP: usize = 64;
+
 /// How many token budgets of work the query lane may do while texts wait before one ingest
 /// batch goes first. So ingest keeps at least a fifth of a saturated device and slows
 /// queries by a quarter at most.

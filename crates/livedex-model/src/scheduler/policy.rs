@@ -13,12 +13,13 @@
 //! - **In the query lane** queries to embed go before rerankings (they are tiny, and their
 //!   search is still to come), but not twice while a reranking waits. Rerankings are split at
 //!   the token budget, so either lets the other pass between two pieces.
-//! - **Among rerankings** each is due at (tokens reranked when it came + its own tokens), the
+//! - **Among rerankings** each is due at (tokens reranked when it came + its own tokens, shared ones once), the
 //!   earliest goes first. Equal ones go in order of arrival; a small one passes a large one
 //!   that has just begun; and once as many tokens as it has were reranked, nothing that
 //!   comes later passes it.
 //! - **A batch** is of one kind of work, in queue order, and at most the token budget, except
-//!   that a single sequence beyond the budget goes alone.
+//!   that a single sequence beyond the budget goes alone. A request's sequences are neighbours in
+//!   it, and the tokens that they share are computed, and counted, once.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -75,6 +76,9 @@ pub(crate) struct Entry {
     pub(crate) work: Work,
     /// Tokens of each of its sequences; one sequence unless it is a reranking.
     pub(crate) tokens: Vec<usize>,
+    /// Tokens that each sequence has in common with the others, at most as many as the shortest
+    /// has: all that are in a batch cost them once.
+    pub(crate) shared: usize,
     pub(crate) arrived: Instant,
     /// Not begun at or after this moment.
     pub(crate) deadline: Option<Instant>,
@@ -86,7 +90,7 @@ pub(crate) struct Batch {
     pub(crate) work: Work,
     /// Ticket and how many of its sequences, from the first not yet handed out.
     pub(crate) parts: Vec<(Ticket, usize)>,
-    /// Of all sequences together.
+    /// Of all sequences together, those that a request shares once.
     pub(crate) tokens: usize,
 }
 
@@ -113,6 +117,7 @@ struct Queued {
     ticket: Ticket,
     /// Of the sequences not yet handed out. Never empty.
     tokens: VecDeque<usize>,
+    shared: usize,
     arrived: Instant,
     deadline: Option<Instant>,
 }
@@ -163,12 +168,12 @@ impl Policy {
 
     /// Queues work. Work without sequences is none and is not queued.
     pub(crate) fn push(&mut self, entry: Entry) {
-        let Entry { ticket, work, tokens, arrived, deadline } = entry;
+        let Entry { ticket, work, tokens, shared, arrived, deadline } = entry;
         if tokens.is_empty() {
             return;
         }
-        let total: usize = tokens.iter().sum();
-        let queued = Queued { ticket, tokens: tokens.into(), arrived, deadline };
+        let total = tokens.iter().sum::<usize>() - shared * (tokens.len() - 1);
+        let queued = Queued { ticket, tokens: tokens.into(), shared, arrived, deadline };
         match work {
             Work::EmbedQuery => self.queries.push_back(queued),
             Work::Rerank => {
@@ -300,11 +305,12 @@ impl Draft {
         let mut taken = 0;
         while let Some(&tokens) = queued.tokens.front() {
             let empty = self.batch.parts.is_empty() && taken == 0;
-            if !empty && self.batch.tokens + tokens > self.budget {
+            let cost = if taken == 0 { tokens } else { tokens - queued.shared };
+            if !empty && self.batch.tokens + cost > self.budget {
                 break;
             }
             queued.tokens.pop_front();
-            self.batch.tokens += tokens;
+            self.batch.tokens += cost;
             taken += 1;
         }
         if taken > 0 {

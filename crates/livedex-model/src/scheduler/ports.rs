@@ -151,19 +151,32 @@ impl Reranker for RerankPort {
             let slot = self.admission.query_slot().await?;
             let tokenizer = self.tokenizer.clone();
             let (query, instruction) = (query.to_owned(), instruction.map(str::to_owned));
-            let pairs: Vec<PairTokens> = blocking(move || {
+            let parts: Vec<Vec<PairTokens>> = blocking(move || {
                 let encode = |document: &String| {
                     tokenized(|| tokenizer.encode(&query, instruction.as_deref(), document))
                 };
                 documents.iter().map(encode).collect()
             })
             .await?;
+            let counts: Vec<usize> = parts.iter().map(Vec::len).collect();
+            let pairs: Vec<PairTokens> = parts.into_iter().flatten().collect();
             let input = Input::Pairs { rest: pairs.into_iter(), scores: Vec::new() };
             let answer = self.admission.submit(Work::Rerank, input, slot, deadline).await?;
-            self.admission.answer(answer).await
+            Ok(best_parts(&self.admission.answer(answer).await?, &counts))
         })
         .await
     }
+}
+
+/// Of the scores of all documents' parts, each document's best.
+fn best_parts(scores: &[f32], counts: &[usize]) -> Vec<f32> {
+    let mut rest = scores;
+    let mut best = |count: &usize| {
+        let (parts, tail) = rest.split_at(*count);
+        rest = tail;
+        parts.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    };
+    counts.iter().map(&mut best).collect()
 }
 
 /// Answers by the deadline, whatever the device is doing. The request that is given up is

@@ -82,12 +82,15 @@ fn an_adapter_turns_the_embedder_into_a_cross_encoder() {
 
 #[test]
 fn a_query_that_fills_the_window_is_refused() {
-    let model =
-        reranker(ModelSpec { max_tokens: Some(20), ..ModelSpec::dir(fixture("bert-rerank")) });
+    let model = reranker(ModelSpec {
+        max_tokens: Some(20),
+        long_documents: livedex_model::LongDocuments::Truncate,
+        ..ModelSpec::dir(fixture("bert-rerank"))
+    });
     let tokenizer = model.tokenizer();
     let query = "the stream ".repeat(9);
     assert_input_error(tokenizer.encode(&query, None, "a"), "leaves none of 20");
-    let pair = tokenizer.encode("the stream", None, &"of documents ".repeat(90)).unwrap();
+    let pair = one(&*tokenizer, "the stream", None, &"of documents ".repeat(90));
     assert_eq!(pair.ids.len(), 20);
     assert_eq!(pair.shared_prefix, 0, "both directions see everything");
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use livedex_model::{
-    LoadedEmbedder, LoadedReranker, ModelSpec,
-    backend::{ForwardError, PairTokens},
+    LoadedEmbedder, LoadedReranker, LongDocuments, ModelSpec,
+    backend::{ForwardError, PairTokenizer, PairTokens},
     load_embedder, load_reranker,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -95,6 +95,19 @@ pub(crate) fn assert_close(a: &[f32], b: &[f32], bound: f32, what: &str) -> f32 
     worst
 }
 
+/// The ids of a document that is scored as one part.
+#[track_caller]
+pub(crate) fn one(
+    tokenizer: &dyn PairTokenizer,
+    query: &str,
+    instruction: Option<&str>,
+    document: &str,
+) -> PairTokens {
+    let mut parts = tokenizer.encode(query, instruction, document).unwrap();
+    assert_eq!(parts.len(), 1, "{document:?}");
+    parts.remove(0)
+}
+
 /// Checks a reranker's ids and scores against the reference, in one batch and one by one.
 /// Gives the worst error.
 pub(crate) fn check_pairs(mut spec: ModelSpec, cases: &[PairCase]) -> f32 {
@@ -102,6 +115,8 @@ pub(crate) fn check_pairs(mut spec: ModelSpec, cases: &[PairCase]) -> f32 {
     limits.sort_unstable();
     limits.dedup();
     let mut worst = 0.0f32;
+    // As the reference does it.
+    spec.long_documents = LongDocuments::Truncate;
     for limit in limits {
         spec.max_tokens = Some(limit);
         let mut model = reranker(spec.clone());
@@ -109,7 +124,7 @@ pub(crate) fn check_pairs(mut spec: ModelSpec, cases: &[PairCase]) -> f32 {
         let here: Vec<&PairCase> = cases.iter().filter(|c| c.max_tokens == limit).collect();
         let pairs: Vec<PairTokens> = here
             .iter()
-            .map(|c| tokenizer.encode(&c.query, c.instruction.as_deref(), &c.document).unwrap())
+            .map(|c| one(&*tokenizer, &c.query, c.instruction.as_deref(), &c.document))
             .collect();
         for (pair, case) in pairs.iter().zip(&here) {
             assert_eq!(pair.ids, case.ids, "{:?} / {:?}", case.query, case.document);

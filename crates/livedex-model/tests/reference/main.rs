@@ -12,5 +12,8 @@ mod bert;
 mod common;
 mod hub;
 mod loading;
+mod long;
 mod minilm;
+mod prompts;
 mod qwen3;
+mod sharing;

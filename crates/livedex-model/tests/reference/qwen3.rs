@@ -1,6 +1,6 @@
 //! Qwen3: embedder and reranker.
 
-use livedex_model::{ModelSpec, backend::PairTokens};
+use livedex_model::{LongDocuments, ModelSpec, backend::PairTokens};
 use serde::Deserialize;
 
 use crate::common::*;
@@ -149,11 +149,14 @@ fn reranker_with_untied_head_in_shards_equals_the_reference() {
 
 #[test]
 fn only_the_document_is_truncated() {
-    let model =
-        reranker(ModelSpec { max_tokens: Some(200), ..ModelSpec::dir(fixture("qwen3-rerank")) });
+    let model = reranker(ModelSpec {
+        max_tokens: Some(200),
+        long_documents: LongDocuments::Truncate,
+        ..ModelSpec::dir(fixture("qwen3-rerank"))
+    });
     let tokenizer = model.tokenizer();
-    let short = tokenizer.encode("yes", None, "no").unwrap();
-    let long = tokenizer.encode("yes", None, &"no ".repeat(900)).unwrap();
+    let short = one(&*tokenizer, "yes", None, "no");
+    let long = one(&*tokenizer, "yes", None, &"no ".repeat(900));
     assert_eq!(long.ids.len(), 200);
     // <|im_end|> to </think> and two newlines, in this small vocabulary.
     let suffix = 14;
@@ -172,7 +175,7 @@ fn the_shared_prefix_does_not_depend_on_the_document() {
     let tokenizer = model.tokenizer();
     let documents = ["one", "(two)", "", "  three", "\n\nfour", "é", "1", ":five", "🚀"];
     let pairs: Vec<PairTokens> =
-        documents.iter().map(|d| tokenizer.encode("What is a vector", None, d).unwrap()).collect();
+        documents.iter().map(|d| one(&*tokenizer, "What is a vector", None, d)).collect();
     let shared = pairs.iter().map(|p| p.shared_prefix).min().unwrap();
     for pair in &pairs {
         assert_eq!(pair.ids[..shared], pairs[0].ids[..shared]);
@@ -180,6 +183,6 @@ fn the_shared_prefix_does_not_depend_on_the_document() {
     // Nearly everything before the document is shared, whatever the document begins with.
     let longest = pairs.iter().map(|p| p.shared_prefix).max().unwrap();
     assert!(longest - shared <= 1, "{shared} to {longest}");
-    let other = tokenizer.encode("Where is it", None, "one").unwrap();
+    let other = one(&*tokenizer, "Where is it", None, "one");
     assert_ne!(other.ids[..shared], pairs[0].ids[..shared]);
 }

@@ -17,12 +17,17 @@ use tokio::sync::watch;
 pub(crate) const REFUSED: char = '!';
 /// In a text: its result is NaN.
 pub(crate) const NAN: char = '~';
+/// In a text: its vector is not of length 1.
+pub(crate) const LONG: char = '^';
 /// In a text: the device fails.
 pub(crate) const FAILS: char = '#';
 /// In a text: the backend panics.
 pub(crate) const PANICS: char = '%';
 /// In a text: the tokenizer panics.
 pub(crate) const TOKENIZER_PANICS: char = '$';
+
+/// In a document: the next part begins.
+pub(crate) const PART: char = '|';
 
 pub(crate) const MAX_TOKENS: usize = 128;
 
@@ -186,9 +191,10 @@ pub(crate) fn query_vector(query: &str, instruction: Option<&str>) -> Vec<f32> {
     vector(&ids(&format!("{}:{query}", instruction.unwrap_or("query"))))
 }
 
-/// The probability of a pair.
+/// The probability of a pair: its best part's.
 pub(crate) fn probability(query: &str, document: &str) -> f32 {
-    digest(&pair_ids(query, document), 9)
+    let score = |part| digest(&pair_ids(query, part), 9);
+    document.split(PART).map(score).fold(0.0, f32::max)
 }
 
 struct FakeTokenizer(Arc<Fake>);
@@ -219,9 +225,14 @@ impl PairTokenizer for FakeTokenizer {
         query: &str,
         _instruction: Option<&str>,
         document: &str,
-    ) -> Result<PairTokens, ForwardError> {
-        let ids = self.0.encode(&format!("{query}\n{document}"));
-        Ok(PairTokens { type_ids: vec![0; ids.len()], ids, shared_prefix: 0 })
+    ) -> Result<Vec<PairTokens>, ForwardError> {
+        let shared = query.chars().count() + 1;
+        let pair = |part: &str| {
+            let ids = self.0.encode(&format!("{query}\n{part}"));
+            let shared_prefix = shared.min(ids.len());
+            PairTokens { type_ids: vec![0; ids.len()], ids, shared_prefix }
+        };
+        Ok(document.split(PART).map(pair).collect())
     }
 }
 
@@ -241,8 +252,13 @@ impl EmbedBackend for FakeEmbedder {
 
     fn forward(&mut self, batch: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ForwardError> {
         self.fake.begin(batch.to_vec())?;
-        let nan = |ids: &Vec<u32>| ids.contains(&(NAN as u32));
-        Ok(batch.iter().map(|ids| if nan(ids) { vec![f32::NAN; 4] } else { vector(ids) }).collect())
+        let with = |ids: &[u32], fault| ids.contains(&u32::from(fault));
+        let result = |ids: &Vec<u32>| match vector(ids) {
+            _ if with(ids, NAN) => vec![f32::NAN; 4],
+            vector if with(ids, LONG) => vector.iter().map(|x| x * 2.0).collect(),
+            vector => vector,
+        };
+        Ok(batch.iter().map(result).collect())
     }
 }
 

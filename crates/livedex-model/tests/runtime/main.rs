@@ -63,6 +63,40 @@ async fn answers_are_those_of_the_backend() {
 }
 
 #[tokio::test]
+async fn a_documents_score_is_its_best_parts() {
+    // Two or three pairs a batch: the parts of a document are in several of them.
+    let stack = start(small());
+    let documents: Vec<String> =
+        ["one", "one|two|three|four|five|six|seven", "", "|", "eight|nine"].map(Into::into).into();
+    let wanted: Vec<f32> = documents.iter().map(|text| probability("why", text)).collect();
+    let scores = within(stack.reranker.rerank("why", None, documents.clone(), None)).await;
+    assert_eq!(scores.unwrap(), wanted);
+    assert_eq!(
+        wanted[1],
+        "one|two|three|four|five|six|seven"
+            .split('|')
+            .map(|part| probability("why", part))
+            .fold(0.0, f32::max)
+    );
+    let bad = vec!["fine".to_owned(), "fine|bad~|fine".to_owned()];
+    let bad = within(stack.reranker.rerank("why", None, bad, None)).await;
+    assert_eq!(bad, Err(ModelError::Input("the score is NaN, not a probability".into())));
+}
+
+#[tokio::test]
+async fn candidates_of_a_query_fill_a_batch_by_what_they_do_not_share() {
+    let stack = start(small());
+    let query = "q".repeat(40);
+    // 41 shared tokens and 4 own ones each: five fit 64 tokens, one by one it would be one.
+    let documents: Vec<String> = (0..10).map(|n| format!("n{n:03}")).collect();
+    let scores = within(stack.reranker.rerank(&query, None, documents.clone(), None)).await;
+    let wanted: Vec<f32> = documents.iter().map(|text| probability(&query, text)).collect();
+    assert_eq!(scores.unwrap(), wanted);
+    let batches: Vec<usize> = stack.fake.batches.lock().unwrap().iter().map(Vec::len).collect();
+    assert_eq!(batches, [5, 5]);
+}
+
+#[tokio::test]
 async fn threads_of_its_own_give_the_same_answers() {
     let stack = start(RuntimeConfig { threads: 2, ..RuntimeConfig::default() });
     let vectors = within(stack.embedder.embed_documents(texts(3))).await.unwrap();
@@ -222,11 +256,13 @@ async fn a_bad_text_fails_alone() {
     let mut documents = texts(40);
     documents[7].push(fake::REFUSED);
     documents[20].push(fake::NAN);
+    documents[21].push(fake::LONG);
     documents[33].push(fake::TOKENIZER_PANICS);
     let vectors = within(stack.embedder.embed_documents(documents.clone())).await.unwrap();
     let mut wanted = expected(&documents);
     wanted[7] = Err(ModelError::Input("refused".into()));
     wanted[20] = Err(ModelError::Input("the vector is not finite".into()));
+    wanted[21] = Err(ModelError::Input("the vector's norm is 2.0000, not 1".into()));
     wanted[33] = Err(ModelError::Input("the tokenizer panicked".into()));
     assert_eq!(vectors, wanted);
 

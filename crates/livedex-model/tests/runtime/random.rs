@@ -1,6 +1,7 @@
-//! Random calls at once: every caller gets its own answer, whatever else is going on.
+//! Random calls at once, some with deadlines, some whose caller leaves: every other caller gets its
+//! own answer, whatever else is going on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use livedex_core::ports::ModelError;
 use livedex_model::runtime::{Runtime, RuntimeConfig};
@@ -11,20 +12,49 @@ use crate::fake::{Fake, NAN, REFUSED, document_vector, probability, query_vector
 #[derive(Debug, Clone)]
 enum Call {
     Documents(Vec<String>),
-    Query(String),
-    Rerank(String, Vec<String>),
+    Query(String, Patience),
+    Rerank(String, Vec<String>, Patience),
+    /// Its caller leaves after so many microseconds.
+    Left(String, Vec<String>, u64),
+}
+
+/// Microseconds until the deadline, if there is one.
+type Patience = Option<u64>;
+
+fn deadline(patience: Patience) -> Option<Instant> {
+    patience.map(|us| Instant::now() + Duration::from_micros(us))
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof![12 => "[a-z ]{1,40}", 1 => "[a-z]{1,9}!", 1 => "[a-z]{1,9}~"]
+    prop_oneof![9 => "[a-z ]{1,40}", 3 => "[a-z]{1,20}(\\|[a-z]{0,20}){1,4}", 1 => "[a-z]{1,9}!", 1 => "[a-z]{1,9}~"]
+}
+
+fn patience() -> impl Strategy<Value = Patience> {
+    prop::option::weighted(0.3, 0u64..3000)
 }
 
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         prop::collection::vec(text(), 0..40).prop_map(Call::Documents),
-        text().prop_map(Call::Query),
-        ("[a-z]{1,20}", prop::collection::vec(text(), 0..30)).prop_map(|(q, d)| Call::Rerank(q, d)),
+        (text(), patience()).prop_map(|(q, p)| Call::Query(q, p)),
+        ("[a-z]{1,20}", prop::collection::vec(text(), 0..30), patience())
+            .prop_map(|(q, d, p)| Call::Rerank(q, d, p)),
+        ("[a-z]{1,20}", prop::collection::vec(text(), 0..30), 0u64..3000)
+            .prop_map(|(q, d, us)| Call::Left(q, d, us)),
     ]
+}
+
+/// Tokens of a batch, a query that neighbours share (up to its newline) once.
+fn computed(batch: &[Vec<u32>]) -> usize {
+    let mut before: &[u32] = &[];
+    let mut tokens = 0;
+    for ids in batch {
+        let query = ids.iter().position(|&id| id == u32::from('\n')).map_or(0, |at| at + 1);
+        let shared = query > 0 && before == &ids[..query];
+        tokens += ids.len() - if shared { query } else { 0 };
+        before = &ids[..query];
+    }
+    tokens
 }
 
 fn refused(text: &str) -> bool {
@@ -73,13 +103,27 @@ proptest! {
                                 }
                             }
                         }
-                        Call::Query(query) => match embedder.embed_query(&query, None, None).await {
-                            Ok(vector) => assert_eq!(vector, query_vector(&query, None)),
-                            Err(ModelError::Input(_)) => assert!(refused(&query)),
-                            Err(other) => panic!("{other}"),
-                        },
-                        Call::Rerank(query, texts) => {
-                            match reranker.rerank(&query, None, texts.clone(), None).await {
+                        Call::Query(query, patience) => {
+                            match embedder.embed_query(&query, None, deadline(patience)).await {
+                                Ok(vector) => assert_eq!(vector, query_vector(&query, None)),
+                                Err(ModelError::Input(_)) => assert!(refused(&query)),
+                                Err(ModelError::DeadlineExceeded) => assert!(patience.is_some()),
+                                Err(other) => panic!("{other}"),
+                            }
+                        }
+                        Call::Left(query, texts, us) => {
+                            let both = async {
+                                tokio::join!(
+                                    reranker.rerank(&query, None, texts.clone(), None),
+                                    embedder.embed_documents(texts.clone()),
+                                )
+                            };
+                            let _ = tokio::time::timeout(Duration::from_micros(us), both).await;
+                        }
+                        Call::Rerank(query, texts, patience) => {
+                            let deadline = deadline(patience);
+                            match reranker.rerank(&query, None, texts.clone(), deadline).await {
+                                Err(ModelError::DeadlineExceeded) => assert!(patience.is_some()),
                                 Ok(scores) => {
                                     let wanted = texts.iter().map(|text| probability(&query, text));
                                     assert_eq!(scores, wanted.collect::<Vec<_>>());
@@ -97,8 +141,7 @@ proptest! {
                 task.await.unwrap();
             }
         }));
-        let tokens = |batch: &Vec<Vec<u32>>| batch.iter().map(Vec::len).sum::<usize>();
         let batches = fake.batches.lock().unwrap();
-        prop_assert!(batches.iter().all(|b| b.len() == 1 || tokens(b) <= token_budget));
+        prop_assert!(batches.iter().all(|b| b.len() == 1 || computed(b) <= token_budget));
     }
 }

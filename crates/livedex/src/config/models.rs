@@ -2,33 +2,38 @@
 
 use std::path::{Path, PathBuf};
 
-use livedex_model::{ModelSource, ModelSpec};
+use livedex_model::{Matmul, ModelSource, ModelSpec};
 
 use super::raw::{RawEmbedder, RawHub, RawReranker};
 
 /// The embedder, if one is named.
-pub(super) fn embedder(raw: &RawEmbedder, hub: &Hub<'_>) -> Option<ModelSpec> {
+pub(super) fn embedder(raw: &RawEmbedder, matmul: Matmul, hub: &Hub<'_>) -> Option<ModelSpec> {
     let model = raw.model.as_deref()?;
     Some(ModelSpec {
-        source: hub.source(model, raw.revision.as_deref()),
         adapter: raw.adapter.as_ref().map(|path| hub.base.join(path)),
         expected_sha256: raw.sha256.clone(),
         max_tokens: raw.max_tokens,
         dimension: raw.dimension,
         instruction: raw.instruction.clone(),
+        precision: raw.precision,
+        matmul,
+        ..ModelSpec::new(hub.source(model, raw.revision.as_deref()))
     })
 }
 
 /// The reranker, if one is named and it is not switched off.
-pub(super) fn reranker(raw: &RawReranker, hub: &Hub<'_>) -> Option<ModelSpec> {
+pub(super) fn reranker(raw: &RawReranker, matmul: Matmul, hub: &Hub<'_>) -> Option<ModelSpec> {
     let model = raw.model.as_deref().filter(|_| raw.enabled)?;
     Some(ModelSpec {
-        source: hub.source(model, raw.revision.as_deref()),
         adapter: raw.adapter.as_ref().map(|path| hub.base.join(path)),
         expected_sha256: raw.sha256.clone(),
         max_tokens: raw.max_tokens,
-        dimension: None,
         instruction: raw.instruction.clone(),
+        precision: raw.precision,
+        matmul,
+        prompt_form: raw.prompt_form,
+        long_documents: raw.long_documents,
+        ..ModelSpec::new(hub.source(model, raw.revision.as_deref()))
     })
 }
 
@@ -70,8 +75,29 @@ fn looks_like_hub_id(model: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use livedex_model::{LongDocuments, Precision, PromptForm};
+
     use super::*;
+
+    #[test]
+    fn what_a_reranker_does_with_prompt_and_length_is_passed_on() {
+        let spec = |toml: &str| {
+            let raw: RawReranker = toml::from_str(toml).unwrap();
+            let (raw_hub, base) = (RawHub::default(), Path::new("."));
+            reranker(&raw, Matmul::Candle, &Hub { raw: &raw_hub, token: None, base }).unwrap()
+        };
+        let plain = spec("model = 'a/b'");
+        assert_eq!((plain.prompt_form, plain.long_documents), (None, LongDocuments::BestPart));
+        assert_eq!((plain.precision, plain.matmul), (Precision::F32, Matmul::Candle));
+        let set = spec(
+            "model = 'a/b'\nprecision = 'q8_0'\nprompt_form = 'two-newlines'\nlong_documents = 'truncate'\n",
+        );
+        assert_eq!(set.prompt_form, Some(PromptForm::TwoNewlines));
+        assert_eq!(set.long_documents, LongDocuments::Truncate);
+        assert_eq!(set.precision, Precision::Q8_0);
+    }
 
     #[test]
     fn hub_ids_are_told_from_paths() {

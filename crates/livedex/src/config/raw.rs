@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use livedex_core::limits;
+use livedex_model::{LongDocuments, Matmul, Precision, PromptForm};
 use serde::{Deserialize, Serialize};
 
 use super::secret::{PropertyValue, Secret};
@@ -153,6 +154,7 @@ pub(crate) struct RawEmbedder {
     pub(crate) max_tokens: Option<usize>,
     pub(crate) dimension: Option<usize>,
     pub(crate) instruction: Option<String>,
+    pub(crate) precision: Precision,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -165,6 +167,9 @@ pub(crate) struct RawReranker {
     pub(crate) sha256: Option<String>,
     pub(crate) max_tokens: Option<usize>,
     pub(crate) instruction: Option<String>,
+    pub(crate) precision: Precision,
+    pub(crate) prompt_form: Option<PromptForm>,
+    pub(crate) long_documents: LongDocuments,
 }
 
 impl Default for RawReranker {
@@ -177,6 +182,9 @@ impl Default for RawReranker {
             sha256: None,
             max_tokens: None,
             instruction: None,
+            precision: Precision::default(),
+            prompt_form: None,
+            long_documents: LongDocuments::default(),
         }
     }
 }
@@ -195,13 +203,22 @@ pub(crate) struct RawHub {
 pub(crate) struct RawRuntime {
     pub(crate) device: String,
     pub(crate) threads: usize,
+    pub(crate) matmul: Matmul,
     pub(crate) token_budget: usize,
     pub(crate) linger_ms: u64,
+    pub(crate) largest_shape: bool,
 }
 
 impl Default for RawRuntime {
     fn default() -> Self {
-        Self { device: "cpu".into(), threads: 0, token_budget: 4096, linger_ms: 5 }
+        Self {
+            device: "cpu".into(),
+            threads: 0,
+            matmul: Matmul::default(),
+            token_budget: 4096,
+            linger_ms: 5,
+            largest_shape: false,
+        }
     }
 }
 

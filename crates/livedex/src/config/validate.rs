@@ -96,8 +96,10 @@ impl Check<'_> {
         let hub_token =
             self.secret("hub.token", raw.hub.token.as_ref(), raw.hub.token_file.as_ref());
         let hub = Hub { raw: &raw.hub, token: hub_token, base: self.base };
-        let (embedder, reranker) =
-            (models::embedder(&raw.embedder, &hub), models::reranker(&raw.reranker, &hub));
+        let (embedder, reranker) = (
+            models::embedder(&raw.embedder, raw.runtime.matmul, &hub),
+            models::reranker(&raw.reranker, raw.runtime.matmul, &hub),
+        );
         if embedder.is_some() && raw.reranker.enabled && reranker.is_none() {
             self.wrong(
                 "reranker.model",
@@ -244,6 +246,7 @@ impl Check<'_> {
             token_budget: raw.token_budget,
             threads: raw.threads,
             linger: Duration::from_millis(raw.linger_ms),
+            largest_shape: raw.largest_shape,
             ..RuntimeConfig::default()
         };
         for problem in config.problems() {

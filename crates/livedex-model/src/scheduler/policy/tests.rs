@@ -17,6 +17,7 @@ struct Arrival {
     at: Duration,
     work: Work,
     tokens: Vec<usize>,
+    shared: usize,
     patience: Option<Duration>,
     gone_after: Option<Duration>,
 }
@@ -30,17 +31,24 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
         prop::collection::vec(tokens(), 1..20).prop_map(|t| (Work::Rerank, t)),
     ];
     let some_ms = |range| prop::option::weighted(0.15, range);
-    let arrival = (0u64..6, work, some_ms(0u64..60), some_ms(0u64..60));
+    // How much of the shortest sequence is shared: nothing, all but some, or all.
+    let shared = prop::sample::select(vec![0.0, 0.3, 0.7, 1.0]);
+    let arrival = (0u64..6, work, shared, some_ms(0u64..60), some_ms(0u64..60));
     prop::collection::vec(arrival, 0..80).prop_map(|arrivals| {
         let mut at = Duration::ZERO;
         let ms = Duration::from_millis;
         arrivals
             .into_iter()
-            .map(|(gap, (work, tokens), patience, gone_after)| {
+            .map(|(gap, (work, tokens), part, patience, gone_after)| {
                 at += ms(gap);
+                let shortest = tokens.iter().copied().min().unwrap();
+                let shared = match work {
+                    Work::Rerank => (shortest as f64 * part) as usize,
+                    _ => 0,
+                };
                 // Documents have no deadline.
                 let patience = patience.filter(|_| work != Work::EmbedDocument).map(ms);
-                Arrival { at, work, tokens, patience, gone_after: gone_after.map(ms) }
+                Arrival { at, work, tokens, shared, patience, gone_after: gone_after.map(ms) }
             })
             .collect()
     })
@@ -54,7 +62,8 @@ struct Known {
     deadline: Option<Instant>,
     gone: Option<Instant>,
     left: VecDeque<usize>,
-    /// Tokens reranked when it came, and its own.
+    shared: usize,
+    /// Tokens reranked when it came, and its own, shared ones once.
     came_at: u64,
     total: u64,
 }
@@ -149,7 +158,7 @@ impl Book {
             }
             let known = self.queued.get_mut(&ticket).expect("handed out while queued");
             assert_eq!(known.work, batch.work, "one kind of work");
-            tokens += known.left.drain(..count).sum::<usize>();
+            tokens += known.left.drain(..count).sum::<usize>() - known.shared * (count - 1);
             sequences += count;
             if known.left.is_empty() {
                 self.queued.remove(&ticket);
@@ -188,7 +197,7 @@ fn simulate(arrivals: &[Arrival]) -> Vec<Batch> {
         while let Some((index, arrival)) = coming.next_if(|(_, a)| start + a.at <= now) {
             let (ticket, arrived) = (index as Ticket, start + arrival.at);
             let deadline = arrival.patience.map(|patience| arrived + patience);
-            let Arrival { work, tokens, .. } = arrival.clone();
+            let Arrival { work, tokens, shared, .. } = arrival.clone();
             let known = Known {
                 work,
                 arrived,
@@ -196,10 +205,11 @@ fn simulate(arrivals: &[Arrival]) -> Vec<Batch> {
                 gone: arrival.gone_after.map(|after| arrived + after),
                 left: tokens.iter().copied().collect(),
                 came_at: book.reranked,
-                total: tokens.iter().sum::<usize>() as u64,
+                shared,
+                total: (tokens.iter().sum::<usize>() - shared * (tokens.len() - 1)) as u64,
             };
             book.queued.insert(ticket, known);
-            policy.push(Entry { ticket, work, tokens, arrived, deadline });
+            policy.push(Entry { ticket, work, tokens, shared, arrived, deadline });
         }
         let gone = |ticket| book.queued[&ticket].gone.is_some_and(|at| at <= now);
         let dropped = policy.sweep(now, gone);
@@ -238,7 +248,7 @@ proptest! {
 
 fn at_once(work: Work, tokens: &[usize]) -> Arrival {
     let tokens = tokens.to_vec();
-    Arrival { at: Duration::ZERO, work, tokens, patience: None, gone_after: None }
+    Arrival { at: Duration::ZERO, work, tokens, shared: 0, patience: None, gone_after: None }
 }
 
 fn works(batches: &[Batch]) -> Vec<(Work, usize)> {
@@ -261,6 +271,18 @@ fn queries_go_before_rerankings_before_documents() {
 }
 
 #[test]
+fn what_a_request_shares_costs_each_batch_once() {
+    // 30 shared and 10 of its own each: the first costs 40, then seven of 10 would be 110.
+    let rerank = Arrival { shared: 30, ..at_once(Work::Rerank, &[40; 10]) };
+    let batches = simulate(&[rerank.clone(), rerank]);
+    // The second batch pays the first request's prefix again, and that of the second one.
+    assert_eq!(batches[0].parts, [(0, 7)]);
+    assert_eq!(batches[1].parts, [(0, 3), (1, 1)]);
+    let tokens: Vec<usize> = batches.iter().map(|batch| batch.tokens).collect();
+    assert_eq!(tokens, [100, 100, 100, 50]);
+}
+
+#[test]
 fn ingest_gets_a_fifth_of_a_saturated_device() {
     use Work::{EmbedDocument, Rerank};
     let mut arrivals = vec![at_once(EmbedDocument, &[100]); 4];
@@ -275,8 +297,14 @@ fn ingest_gets_a_fifth_of_a_saturated_device() {
 fn a_small_reranking_passes_a_large_one_that_has_just_begun() {
     let mut policy = Policy::new(BUDGET, LINGER, INGEST_LIMIT);
     let now = Instant::now();
-    let rerank =
-        |ticket, tokens| Entry { ticket, work: Work::Rerank, tokens, arrived: now, deadline: None };
+    let rerank = |ticket, tokens| Entry {
+        ticket,
+        work: Work::Rerank,
+        tokens,
+        shared: 0,
+        arrived: now,
+        deadline: None,
+    };
     let parts = |step| match step {
         Step::Run(Batch { parts, .. }) => parts,
         other => panic!("{other:?}"),
@@ -300,6 +328,7 @@ fn an_incomplete_ingest_batch_lingers_and_a_full_lane_does_not() {
         ticket,
         work: Work::EmbedDocument,
         tokens: vec![1],
+        shared: 0,
         arrived: now,
         deadline: None,
     };
