@@ -51,7 +51,8 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
             hidden = config.hidden_size;
             let qwen =
                 Qwen3::load(config, &model.config_path, &model.weights, max_tokens, &device)?;
-            let query = QueryPrompt::instruct(spec.instruction.as_deref(), &model.settings.prompts);
+            let task = spec.instruction.as_deref().filter(|_| spec.query_prompt.is_none());
+            let query = QueryPrompt::instruct(task, &model.settings.prompts);
             let pooling = model.settings.pooling.unwrap_or(Pooling::Last);
             if pooling != Pooling::Last {
                 return Err(LoadError::Unsupported {
@@ -199,11 +200,13 @@ impl Opened {
             Some(adapter) => format!("{} + {}", spec.source.name(), adapter.display()),
             None => spec.source.name(),
         };
+        let mut settings = Settings::read(&folder)?;
+        settings.prompts.set(spec.query_prompt.as_deref(), spec.document_prompt.as_deref());
         Ok(Self {
             name,
             config,
             config_path,
-            settings: Settings::read(&folder)?,
+            settings,
             text: Text::read(&tokenizer_path)?,
             tokenizer_path,
             weights,

@@ -130,8 +130,8 @@ fn instruct(task: &str) -> String {
 }
 
 impl QueryPrompt {
-    /// Of a family that follows instructions: the operator's task, else the model's own prompt,
-    /// else the default task.
+    /// Of a family that follows instructions: the operator's task, else the prompt that is set for
+    /// the model, else the default task.
     pub(crate) fn instruct(task: Option<&str>, prompts: &Prompts) -> Self {
         Self::Instruct(match (task, &prompts.query) {
             (Some(task), _) => instruct(task),

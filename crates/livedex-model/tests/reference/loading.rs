@@ -169,6 +169,8 @@ fn fingerprints_follow_the_numbers() {
         first,
         print(ModelSpec { max_tokens: Some(32), ..base() }),
         print(ModelSpec { dimension: Some(32), ..base() }),
+        print(ModelSpec { query_prompt: Some("q: ".into()), ..base() }),
+        print(ModelSpec { document_prompt: Some(String::new()), ..base() }),
     ];
     std::fs::write(moved.path().join("1_Pooling/config.json"), r#"{"pooling_mode": "cls"}"#)
         .unwrap();

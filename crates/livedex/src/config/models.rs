@@ -16,6 +16,8 @@ pub(super) fn embedder(raw: &RawEmbedder, hub: &Hub<'_>) -> Option<ModelSpec> {
         max_tokens: raw.max_tokens,
         dimension: raw.dimension,
         instruction: raw.instruction.clone(),
+        query_prompt: raw.query_prompt.clone(),
+        document_prompt: raw.document_prompt.clone(),
     })
 }
 
@@ -29,6 +31,8 @@ pub(super) fn reranker(raw: &RawReranker, hub: &Hub<'_>) -> Option<ModelSpec> {
         max_tokens: raw.max_tokens,
         dimension: None,
         instruction: raw.instruction.clone(),
+        query_prompt: None,
+        document_prompt: None,
     })
 }
 

@@ -104,6 +104,12 @@ impl Check<'_> {
                 "is not set; name a model folder or a hub id, or set reranker.enabled = false",
             );
         }
+        if raw.embedder.instruction.is_some() && raw.embedder.query_prompt.is_some() {
+            self.wrong(
+                "embedder.query_prompt",
+                "is set, and so is embedder.instruction, which it takes the place of; keep one",
+            );
+        }
         Config {
             kafka: self.kafka(raw),
             milvus: self.milvus(raw),
