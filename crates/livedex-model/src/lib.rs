@@ -9,8 +9,9 @@
 //! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
 //! (pooling, prompts, maximum length), `checkpoint` (safetensors), `adapter` (LoRA), `weights`
 //! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids, `packed`
-//! puts sequences end to end, `bert` and `qwen3` are the forward passes over `linear` and
-//! `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
+//! puts sequences end to end, `bert` (and XLM-RoBERTa), `modernbert` and `qwen3` are the forward
+//! passes over `linear` and `kernels` (what each device does in its own way), `embed` and `rerank`
+//! the backends.
 
 pub mod backend;
 pub mod error;
@@ -27,6 +28,7 @@ mod hub;
 mod kernels;
 mod linear;
 mod load;
+mod modernbert;
 mod packed;
 mod qwen3;
 mod rerank;

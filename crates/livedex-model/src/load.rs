@@ -13,6 +13,7 @@ use crate::{
     error::LoadError,
     fingerprint::{self, Fingerprint},
     hub,
+    modernbert::{self, Head, ModernBert},
     qwen3::{self, Qwen3, Verdict},
     rerank::{Reranker, Scorer},
     settings::{self, Pooling, Settings},
@@ -28,8 +29,7 @@ const MIN_TOKENS: usize = 4;
 const QWEN3_PAIR_TOKENS: usize = 8192;
 
 /// What is implemented, for the message to those who bring something else.
-const FAMILIES: &str =
-    "bert (BertModel, BertForSequenceClassification) and qwen3 (Qwen3Model, Qwen3ForCausalLM)";
+const FAMILIES: &str = "bert, roberta, xlm-roberta and modernbert (the bare model, or its ForSequenceClassification) and qwen3 (Qwen3Model, Qwen3ForCausalLM)";
 
 /// Loads a bi-encoder. Blocking: reads files, and downloads them where the source is a hub.
 pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
@@ -38,13 +38,22 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
     let hidden;
     let (encoder, pooling, query, max_tokens) = match &model.config {
         Config::Bert(config) => {
-            let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
+            let max_tokens = model.max_tokens(spec, config.positions(), None)?;
             hidden = config.hidden_size;
             let bert = Bert::load(config, &model.config_path, &model.weights, &device)?;
             let query = QueryPrompt::fixed(&model.settings.prompts);
             // Without a word about pooling sentence-transformers takes the mean.
             let pooling = model.settings.pooling.unwrap_or(Pooling::Mean);
             (Encoder::Bert(bert, config.vocab_size), pooling, query, max_tokens)
+        }
+        Config::ModernBert(config) => {
+            let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
+            hidden = config.hidden_size;
+            let bert =
+                ModernBert::load(config, &model.config_path, &model.weights, max_tokens, &device)?;
+            let query = QueryPrompt::fixed(&model.settings.prompts);
+            let pooling = model.settings.pooling.unwrap_or(Pooling::Mean);
+            (Encoder::ModernBert(bert, config.vocab_size), pooling, query, max_tokens)
         }
         Config::Qwen3(config) => {
             let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
@@ -105,13 +114,26 @@ pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
     let (scorer, tokenizer, max_tokens): (_, std::sync::Arc<dyn crate::backend::PairTokenizer>, _) =
         match &model.config {
             Config::Bert(config) => {
-                let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
-                let labels = model.labels(config.hidden_size)?;
+                let max_tokens = model.max_tokens(spec, config.positions(), None)?;
+                let labels = model.labels(config.head()[1], config.hidden_size)?;
                 let bert = Bert::load(config, &model.config_path, &model.weights, &device)?;
                 let head = Classifier::load(config, labels, &model.weights)?;
                 let tokenizer = Pair::new(model.text.clone(), path, max_tokens)?;
                 (
                     Scorer::Bert(bert, head, config.vocab_size),
+                    std::sync::Arc::new(tokenizer),
+                    max_tokens,
+                )
+            }
+            Config::ModernBert(config) => {
+                let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
+                let labels = model.labels("classifier", config.hidden_size)?;
+                let (at, weights) = (&model.config_path, &model.weights);
+                let bert = ModernBert::load(config, at, weights, max_tokens, &device)?;
+                let head = Head::load(config, at, labels, weights, &device)?;
+                let tokenizer = Pair::new(model.text.clone(), path, max_tokens)?;
+                (
+                    Scorer::ModernBert(bert, head, config.vocab_size),
                     std::sync::Arc::new(tokenizer),
                     max_tokens,
                 )
@@ -168,6 +190,7 @@ struct Opened {
 
 enum Config {
     Bert(bert::Config),
+    ModernBert(modernbert::Config),
     Qwen3(qwen3::Config),
 }
 
@@ -188,8 +211,9 @@ impl Opened {
         let config_path = settings::required(&folder, "config.json")?;
         let tokenizer_path = settings::required(&folder, "tokenizer.json")?;
         let config = read_config(&config_path)?;
-        let prefix = match config {
-            Config::Bert(_) => bert::PREFIX,
+        let prefix = match &config {
+            Config::Bert(config) => config.prefix(),
+            Config::ModernBert(_) => modernbert::PREFIX,
             Config::Qwen3(_) => qwen3::PREFIX,
         };
         let weights = Weights::open(&folder, prefix, spec.adapter.as_deref())?;
@@ -236,15 +260,15 @@ impl Opened {
         Ok(own.min(usual.unwrap_or(own)).min(positions).max(MIN_TOKENS))
     }
 
-    /// How many labels a cross-encoder's classifier has.
-    fn labels(&self, hidden: usize) -> Result<usize, LoadError> {
+    /// How many labels a cross-encoder's classifier of this name has.
+    fn labels(&self, classifier: &str, hidden: usize) -> Result<usize, LoadError> {
         let unsupported = |what: String| LoadError::Unsupported {
             path: self.config_path.clone(),
             what,
-            supported: "BertForSequenceClassification with one or two labels, or an adapter that brings the classifier",
+            supported: "ForSequenceClassification models with one or two labels, or an adapter that brings the classifier",
         };
-        match self.weights.shape("classifier.weight") {
-            None => Err(unsupported("a reranker without classifier.weight".into())),
+        match self.weights.shape(&format!("{classifier}.weight")) {
+            None => Err(unsupported(format!("a reranker without {classifier}.weight"))),
             Some(shape) if shape == [1, hidden] => Ok(1),
             Some(shape) if shape == [2, hidden] => Ok(2),
             Some(shape) => Err(unsupported(format!("a classifier of shape {shape:?}"))),
@@ -277,8 +301,16 @@ fn read_config(path: &Path) -> Result<Config, LoadError> {
     match (family.as_str(), architecture.as_str()) {
         // Published models name the pre-training class now and then; the bare encoder is in it.
         ("bert", "" | "BertModel" | "BertForMaskedLM" | "BertForPreTraining")
-        | ("bert", "BertForSequenceClassification") => {
+        | ("bert", "BertForSequenceClassification")
+        | ("roberta", "" | "RobertaModel" | "RobertaForMaskedLM")
+        | ("roberta", "RobertaForSequenceClassification")
+        | ("xlm-roberta", "" | "XLMRobertaModel" | "XLMRobertaForMaskedLM")
+        | ("xlm-roberta", "XLMRobertaForSequenceClassification") => {
             serde_json::from_slice(&text).map(Config::Bert).map_err(invalid)
+        }
+        ("modernbert", "" | "ModernBertModel" | "ModernBertForMaskedLM")
+        | ("modernbert", "ModernBertForSequenceClassification") => {
+            serde_json::from_slice(&text).map(Config::ModernBert).map_err(invalid)
         }
         ("qwen3", "" | "Qwen3Model" | "Qwen3ForCausalLM") => {
             serde_json::from_slice(&text).map(Config::Qwen3).map_err(invalid)

@@ -11,10 +11,12 @@
 //! (`measure_attention` in the tests): 2x at 16 tokens, 4-7x at 200, 7-9x at 2,048 (12 heads of
 //! 32); 1x, 3x and 5-6x with 16 heads of 128 over 8.
 
+use std::ops::Range;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::{Spans, math};
+use super::{Mask, Spans, math};
 
 /// Columns of a panel: one vector of AVX-512, two of AVX2.
 const PANEL: usize = 16;
@@ -56,8 +58,8 @@ struct Task<'a> {
     sequence: usize,
     /// The first row, among all queries.
     row: usize,
-    /// How many keys the first row sees (causal), or all.
-    visible: usize,
+    /// The key that stands for the first row, of its sequence.
+    own: usize,
     out: &'a mut [f32],
 }
 
@@ -68,14 +70,14 @@ pub(super) struct Inputs<'a> {
     pub(super) k: Rows<'a>,
     pub(super) v: Rows<'a>,
     pub(super) d: usize,
-    pub(super) causal: bool,
+    pub(super) mask: Mask,
     pub(super) scale: f32,
 }
 
 /// Attention over packed sequences; see [`Kernels::attention`](super::Kernels::attention).
 /// The caller has checked that the rows are as many as the spans say.
 pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec<f32> {
-    let Inputs { q, k, v, d, causal, .. } = inputs;
+    let Inputs { q, k, v, d, mask, .. } = inputs;
     let starts: Vec<usize> = spans
         .keys
         .iter()
@@ -102,8 +104,8 @@ pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec
             let n = TASK_ROWS.min(queries - first);
             let (chunk, tail) = rest.split_at_mut(n * width);
             rest = tail;
-            let visible = if causal { keys - queries + first + 1 } else { keys };
-            tasks.push(Task { sequence, row: row + first, visible, out: chunk });
+            let own = if mask == Mask::Causal { keys - queries + first } else { first };
+            tasks.push(Task { sequence, row: row + first, own, out: chunk });
         }
         row += queries;
     }
@@ -148,9 +150,24 @@ impl Panels {
     }
 }
 
+impl Mask {
+    /// The keys, of `keys` in all, that the query at `own` sees. Start and end never decrease
+    /// with `own`.
+    #[inline(always)]
+    fn seen(self, own: usize, keys: usize) -> Range<usize> {
+        match self {
+            Self::Full => 0..keys,
+            Self::Causal => 0..own + 1,
+            Self::Near(reach) => {
+                own.saturating_sub(reach)..own.saturating_add(reach).saturating_add(1).min(keys)
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
-    let Inputs { q, k, d, causal, scale, .. } = inputs;
+    let Inputs { q, k, d, mask, scale, .. } = inputs;
     let kv_heads = k.heads;
     let width = q.heads * d;
     let rows = task.out.len() / width;
@@ -170,9 +187,12 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
             // A last group with fewer rows computes its last row again.
             let q_rows: [&[f32]; ROWS] =
                 std::array::from_fn(|i| q.head(task.row + first + i.min(n - 1), head, d));
-            let seen = |i: usize| if causal { task.visible + first + i } else { keys };
-            let most = seen(n - 1);
-            for (block, panel) in k.chunks_exact(d * PANEL).enumerate().take(most.div_ceil(PANEL)) {
+            let seen = |i: usize| mask.seen(task.own + first + i, keys);
+            // What one of the rows sees, from the start of a panel: scores begin there.
+            let from = seen(0).start / PANEL * PANEL;
+            let most = seen(n - 1).end - from;
+            let panels = k.chunks_exact(d * PANEL).skip(from / PANEL);
+            for (block, panel) in panels.enumerate().take(most.div_ceil(PANEL)) {
                 let products = micro(q_rows, panel);
                 for (i, product) in products.iter().enumerate() {
                     scores[i * stride + block * PANEL..][..PANEL].copy_from_slice(product);
@@ -181,12 +201,13 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
             let mut sums = [0.0; ROWS];
             for i in 0..ROWS {
                 let row = &mut scores[i * stride..][..most];
-                sums[i] = softmax(row, seen(i.min(n - 1)), scale);
+                let Range { start, end } = seen(i.min(n - 1));
+                sums[i] = softmax(row, start - from..end - from, scale);
             }
             let p_rows: [&[f32]; ROWS] =
                 std::array::from_fn(|i| &scores[i * stride..i * stride + most]);
             for (column, panel) in v.chunks_exact(keys * PANEL).enumerate() {
-                let products = micro(p_rows, &panel[..most * PANEL]);
+                let products = micro(p_rows, &panel[from * PANEL..(from + most) * PANEL]);
                 let at = column * PANEL;
                 let take = PANEL.min(d - at);
                 for i in 0..n {
@@ -217,12 +238,13 @@ fn micro(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
     sums
 }
 
-/// Turns scores into unnormalised weights, zero from `seen` on; gives the factor that makes
+/// Turns scores into unnormalised weights, zero outside `seen`; gives the factor that makes
 /// them sum to 1.
 #[inline(always)]
-fn softmax(row: &mut [f32], seen: usize, scale: f32) -> f32 {
-    let (visible, hidden) = row.split_at_mut(seen);
-    hidden.fill(0.0);
+fn softmax(row: &mut [f32], seen: Range<usize>, scale: f32) -> f32 {
+    row[..seen.start].fill(0.0);
+    row[seen.end..].fill(0.0);
+    let visible = &mut row[seen];
     let mut most = [f32::NEG_INFINITY; PANEL];
     let mut chunks = visible.chunks_exact(PANEL);
     for chunk in chunks.by_ref() {

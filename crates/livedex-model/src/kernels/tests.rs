@@ -83,11 +83,64 @@ proptest! {
         let v = kv.narrow(1, 2 + kv_heads * d, kv_heads * d).unwrap();
         let heads_of = |rows, count| Heads { rows, count };
         let scale = 1.0 / (d as f32).sqrt();
+        let mask = if causal { Mask::Causal } else { Mask::Full };
         let got = Cpu::new()
-            .attention(heads_of(&q, heads), heads_of(&k, kv_heads), heads_of(&v, kv_heads), spans, causal, scale)
+            .attention(heads_of(&q, heads), heads_of(&k, kv_heads), heads_of(&v, kv_heads), spans, mask, scale)
             .unwrap();
         let expected = candle_attention((&q, &k, &v), (heads, kv_heads, d), spans, causal);
         assert_close(&got, &expected, 1e-5);
+    }
+}
+
+/// Attention of one head by the definition, in f64: each query sees what `near` says.
+fn naive_attention(
+    [q, k, v]: [&[Vec<f32>]; 3],
+    scale: f32,
+    near: impl Fn(usize, usize) -> bool,
+) -> Vec<f32> {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+    };
+    let row = |(i, query): (usize, &Vec<f32>)| {
+        let seen: Vec<usize> = (0..k.len()).filter(|&j| near(i, j)).collect();
+        let weight = |j: &usize| (dot(query, &k[*j]) * f64::from(scale)).exp();
+        let total: f64 = seen.iter().map(weight).sum();
+        let mix = |c| seen.iter().map(|j| weight(j) / total * f64::from(v[*j][c])).sum::<f64>();
+        (0..query.len()).map(|c| mix(c) as f32).collect::<Vec<_>>()
+    };
+    q.iter().enumerate().flat_map(row).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn windowed_attention_equals_the_definition(
+        // Query rows are the first ones of each sequence.
+        lengths in prop::collection::vec((1usize..120, 0usize..90), 1..4),
+        d in prop::sample::select(vec![1usize, 8, 16, 24, 64]),
+        reach in prop::sample::select(vec![0usize, 1, 4, 16, 31, 64, 1000, usize::MAX]),
+    ) {
+        let queries: Vec<usize> = lengths.iter().map(|l| l.0).collect();
+        let keys: Vec<usize> = lengths.iter().map(|l| l.0 + l.1).collect();
+        let (rows, key_rows) = (queries.iter().sum(), keys.iter().sum());
+        let (q, k, v) = (random((rows, d)), random((key_rows, d)), random((key_rows, d)));
+        let scale = 1.0 / (d as f32).sqrt();
+        let of = |rows| Heads { rows, count: 1 };
+        let spans = Spans { queries: &queries, keys: &keys };
+        let got = Cpu::new().attention(of(&q), of(&k), of(&v), spans, Mask::Near(reach), scale);
+        let [q, k, v] = [&q, &k, &v].map(|t| t.to_vec2::<f32>().unwrap());
+        let mut expected = Vec::new();
+        let (mut at, mut key_at) = (0, 0);
+        for (n, m) in queries.iter().zip(&keys) {
+            let (q, keys) = (&q[at..at + n], key_at..key_at + m);
+            expected.extend(naive_attention([q, &k[keys.clone()], &v[keys]], scale, |i, j| {
+                i.abs_diff(j) <= reach
+            }));
+            (at, key_at) = (at + n, key_at + m);
+        }
+        let expected = Tensor::from_vec(expected, (rows, d), &Device::Cpu).unwrap();
+        assert_close(&got.unwrap(), &expected, 1e-5);
     }
 }
 
@@ -95,9 +148,10 @@ proptest! {
 fn attention_refuses_what_does_not_fit() {
     let cpu = Cpu::new();
     let (q, k) = (random((4, 64)), random((5, 32)));
+    let mask = Mask::Causal;
     let check = |q_heads, kv_heads, queries: &[usize], keys: &[usize]| {
         let (q, k) = (Heads { rows: &q, count: q_heads }, Heads { rows: &k, count: kv_heads });
-        cpu.attention(q, k, k, Spans { queries, keys }, true, 1.0)
+        cpu.attention(q, k, k, Spans { queries, keys }, mask, 1.0)
     };
     assert!(check(4, 2, &[1, 3], &[2, 3]).is_ok());
     assert!(check(4, 2, &[1, 3], &[3, 3]).is_err(), "too few rows");
@@ -111,7 +165,8 @@ fn extreme_scores_stay_finite() {
     let q = (random((40, 32)) * 100.0).unwrap();
     let heads = |rows| Heads { rows, count: 1 };
     let spans = Spans { queries: &[40], keys: &[40] };
-    let got = Cpu::new().attention(heads(&q), heads(&q), heads(&q), spans, true, 10.0).unwrap();
+    let got =
+        Cpu::new().attention(heads(&q), heads(&q), heads(&q), spans, Mask::Causal, 10.0).unwrap();
     // Each row finds itself, or one that is longer, so strongly that nothing else counts.
     let values = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert!(values.iter().all(|x| x.is_finite()));
@@ -139,17 +194,23 @@ fn activations_equal_candles() {
 fn layer_norm_equals_candles() {
     let (x, rest) = (random((300, 100)), random((300, 100)));
     let vector = || random((1, 100)).squeeze(0).unwrap();
-    let (bias, weight, shift) = (vector(), vector(), vector());
-    let norm = Norm { weight: weight.clone(), bias: Some(shift.clone()), eps: 1e-5 };
-    for bias in [Some(&bias), None] {
+    let (bias_values, weight, shift) = (vector(), vector(), vector());
+    let zeros = shift.zeros_like().unwrap();
+    for (norm_bias, bias) in [(true, true), (true, false), (false, true), (false, false)] {
+        let shift = if norm_bias { &shift } else { &zeros };
+        let norm =
+            Norm { weight: weight.clone(), bias: norm_bias.then(|| shift.clone()), eps: 1e-5 };
+        let bias = bias.then_some(&bias_values);
         let mut sum = (&x + &rest).unwrap();
         if let Some(bias) = bias {
             sum = sum.broadcast_add(bias).unwrap();
         }
-        let expected = candle_nn::ops::layer_norm_slow(&sum, &weight, &shift, 1e-5).unwrap();
+        let expected = candle_nn::ops::layer_norm_slow(&sum, &weight, shift, 1e-5).unwrap();
         let out = x.copy().unwrap();
         Cpu::new().add_layer_norm(&out, bias, &rest, &norm).unwrap();
         assert_close(&out, &expected, 1e-5);
+        let got = Cpu::new().layer_norm(&sum, &norm).unwrap();
+        assert_close(&got, &expected, 1e-5);
     }
 }
 
@@ -162,27 +223,27 @@ fn rotation_equals_candles() {
     let angles = random((20, d / 2));
     let rope = Rope { cos: angles.cos().unwrap(), sin: angles.sin().unwrap() };
     let positions = [0, 1, 2, 3, 0, 1, 2, 19, 5];
-    let got =
-        Cpu::new().norm_rope(Heads { rows: &x, count: heads }, &norm, &rope, &positions).unwrap();
-    let normed = candle_nn::ops::rms_norm(
-        &x.contiguous().unwrap().reshape((tokens, heads, d)).unwrap(),
-        &norm.weight,
-        norm.eps,
-    )
-    .unwrap();
     let rows = Tensor::new(&positions, &Device::Cpu).unwrap();
     let table = |t: &Tensor| t.index_select(&rows, 0).unwrap();
-    let expected = candle_nn::rotary_emb::rope_slow(
-        &normed.transpose(0, 1).unwrap().unsqueeze(0).unwrap().contiguous().unwrap(),
-        &table(&rope.cos),
-        &table(&rope.sin),
-    )
-    .unwrap();
-    let expected =
-        expected.squeeze(0).unwrap().transpose(0, 1).unwrap().reshape((tokens, heads * d)).unwrap();
-    assert_close(&got, &expected, 1e-5);
+    let plain = x.contiguous().unwrap().reshape((tokens, heads, d)).unwrap();
+    let normed = candle_nn::ops::rms_norm(&plain, &norm.weight, norm.eps).unwrap();
+    for (norm, x_normed) in [(Some(&norm), normed), (None, plain)] {
+        let heads_of = Heads { rows: &x, count: heads };
+        let got = Cpu::new().norm_rope(heads_of, norm, &rope, &positions).unwrap();
+        let by_head = x_normed.transpose(0, 1).unwrap().unsqueeze(0).unwrap();
+        let expected = candle_nn::rotary_emb::rope_slow(
+            &by_head.contiguous().unwrap(),
+            &table(&rope.cos),
+            &table(&rope.sin),
+        )
+        .unwrap();
+        let expected = expected.squeeze(0).unwrap().transpose(0, 1).unwrap();
+        assert_close(&got, &expected.reshape((tokens, heads * d)).unwrap(), 1e-5);
+    }
     assert!(
-        Cpu::new().norm_rope(Heads { rows: &x, count: heads }, &norm, &rope, &[20; 9]).is_err(),
+        Cpu::new()
+            .norm_rope(Heads { rows: &x, count: heads }, Some(&norm), &rope, &[20; 9])
+            .is_err(),
         "a position beyond the tables"
     );
 }
@@ -192,10 +253,12 @@ fn gated_unit_equals_candles() {
     let x = random((50, 2 * 70));
     let gate = x.narrow(1, 0, 70).unwrap();
     let up = x.narrow(1, 70, 70).unwrap();
-    let expected = (gate.silu().unwrap() * up).unwrap();
+    let expected = (gate.silu().unwrap() * &up).unwrap();
     let got = Cpu::new().silu_mul(&x).unwrap();
     assert_close(&got, &expected, 2e-6);
     assert_eq!(got.dtype(), DType::F32);
+    let expected = (gate.gelu_erf().unwrap() * up).unwrap();
+    assert_close(&Cpu::new().gelu_mul(&x).unwrap(), &expected, 3e-6);
 }
 
 /// Not a test: prints how this attention and candle's compare.
@@ -229,9 +292,10 @@ fn measure_attention() {
             best * 1e9 / tokens as f64
         };
         let cpu = Cpu::new();
+        let mask = if causal { Mask::Causal } else { Mask::Full };
         let of = |rows, count| Heads { rows, count };
         let ours = time(&|| {
-            cpu.attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, causal, 0.1)
+            cpu.attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, mask, 0.1)
                 .unwrap();
         });
         let candles = time(&|| {

@@ -13,4 +13,6 @@ mod common;
 mod hub;
 mod loading;
 mod minilm;
+mod modernbert;
 mod qwen3;
+mod xlmr;
