@@ -51,6 +51,15 @@ impl Config {
         self.model_type != "bert"
     }
 
+    /// What people call it.
+    pub(crate) fn family(&self) -> &'static str {
+        match self.model_type.as_str() {
+            "bert" => "BERT",
+            "roberta" => "RoBERTa",
+            _ => "XLM-RoBERTa",
+        }
+    }
+
     /// What task models call the bare model.
     pub(crate) fn prefix(&self) -> &'static str {
         if self.is_roberta() { "roberta." } else { "bert." }
@@ -58,11 +67,11 @@ impl Config {
 
     /// The layers between the first token's vector and the labels: hidden to hidden, hidden to
     /// labels.
-    pub(crate) fn head(&self) -> [&'static str; 2] {
+    pub(crate) fn head(&self) -> &'static [&'static str; 2] {
         if self.is_roberta() {
-            ["classifier.dense", "classifier.out_proj"]
+            &["classifier.dense", "classifier.out_proj"]
         } else {
-            ["pooler.dense", "classifier"]
+            &["pooler.dense", "classifier"]
         }
     }
 

@@ -4,6 +4,8 @@
 //! - [`backend`]: the seam between forward passes and the runtime
 //! - [`runtime`]: loaded models in, `Embedder` and `Reranker` out
 //! - [`scheduler`]: the device thread, its two lanes and its bounds
+//! - [`describe`]: what a model is, for people
+//! - [`speed`]: how fast it is
 //! - [`error`]: why a model did not load
 //!
 //! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
@@ -14,10 +16,12 @@
 //! the backends.
 
 pub mod backend;
+pub mod describe;
 pub mod error;
 pub mod runtime;
 pub mod scheduler;
 pub mod spec;
+pub mod speed;
 
 mod adapter;
 mod bert;
@@ -37,6 +41,7 @@ mod tokenize;
 mod weights;
 
 pub use backend::{LoadedEmbedder, LoadedReranker};
+pub use describe::{Description, Model, Role, inspect};
 pub use error::LoadError;
 pub use load::{load_embedder, load_reranker};
 pub use spec::{ModelSource, ModelSpec};

@@ -140,6 +140,13 @@ impl QueryPrompt {
         })
     }
 
+    /// What is put before a query where the request brings no task.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Fixed(prompt) | Self::Instruct(prompt) => prompt,
+        }
+    }
+
     /// Of a family that does not.
     pub(crate) fn fixed(prompts: &Prompts) -> Self {
         Self::Fixed(prompts.query.clone().unwrap_or_default())
