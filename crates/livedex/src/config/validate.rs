@@ -95,9 +95,13 @@ impl Check<'_> {
         let pipeline = self.pipeline(raw);
         let hub_token =
             self.secret("hub.token", raw.hub.token.as_ref(), raw.hub.token_file.as_ref());
-        let hub = Hub { raw: &raw.hub, token: hub_token, base: self.base };
-        let (embedder, reranker) =
-            (models::embedder(&raw.embedder, &hub), models::reranker(&raw.reranker, &hub));
+        let hub = Hub {
+            endpoint: raw.hub.endpoint.clone(),
+            token: hub_token.map(Secret::new),
+            cache_dir: self.file(&raw.hub.cache_dir),
+        };
+        let embedder = models::embedder(&raw.embedder, &hub, self.base);
+        let reranker = models::reranker(&raw.reranker, &hub, self.base);
         if embedder.is_some() && raw.reranker.enabled && reranker.is_none() {
             self.wrong(
                 "reranker.model",
@@ -116,6 +120,7 @@ impl Check<'_> {
             nats: self.nats(raw),
             embedder,
             reranker,
+            hub,
             runtime: self.runtime(raw),
             chunk: self.chunk(raw),
             stop_deadline: query.drain + pipeline.drain + CLOSE_ALLOWANCE,
