@@ -34,6 +34,20 @@ fn main() -> ExitCode {
             }
             Ok(())
         })
+        .test("prompts_keep_their_white_space_and_exclude_an_instruction", &[], || {
+            let mut livedex =
+                Livedex::new("[embedder]\nmodel = \"x/y\"\nquery_prompt = \"query: \"\n")?;
+            livedex.env("LIVEDEX__EMBEDDER__DOCUMENT_PROMPT", "\"passage: \"");
+            let text = effective(&livedex, &["--reranker", "x/z"])?;
+            for line in ["query_prompt = \"query: \"", "document_prompt = \"passage: \""] {
+                ensure!(text.contains(line), "no {line} in {text}");
+            }
+            livedex.env("LIVEDEX__EMBEDDER__INSTRUCTION", "find it");
+            let finished = livedex.run(&["ingest"], SOON)?;
+            ensure!(finished.stderr.contains("embedder.query_prompt"), "{}", finished.stderr);
+            ensure!(!finished.status.success(), "{}", finished.status);
+            Ok(())
+        })
         .test("secrets_are_never_printed", &[], || {
             let mut livedex = Livedex::new(
                 "[milvus]\ntoken = \"hush-1\"\n[kafka.properties]\n\"sasl.password\" = \"hush-2\"\n\

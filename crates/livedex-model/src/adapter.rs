@@ -155,6 +155,13 @@ impl Adapter {
         self.weights.shape(self.replacements.get(name)?)
     }
 
+    /// The tensors that it brings itself.
+    pub(crate) fn brought(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.replacements
+            .iter()
+            .filter_map(|(name, key)| self.weights.shape(key).map(|shape| (name.as_str(), shape)))
+    }
+
     /// The tensor that the model is to use in place of `base`, the checkpoint's of that name.
     pub(crate) fn apply(
         &self,

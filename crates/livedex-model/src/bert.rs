@@ -1,5 +1,7 @@
 //! BERT (Devlin et al. 2018, <https://arxiv.org/abs/1810.04805>) over packed sequences, as
-//! transformers' `BertModel` computes it.
+//! transformers' `BertModel` computes it, and RoBERTa and XLM-RoBERTa
+//! (<https://arxiv.org/abs/1911.02116>), which are the same arithmetic: their positions begin
+//! behind the padding token's id, and their classifier has other names.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,25 +10,24 @@ use serde::Deserialize;
 
 use crate::{
     error::LoadError,
-    kernels::{self, Activation, Heads, Kernels, Norm, Spans},
+    kernels::{self, Activation, Heads, Kernels, Mask, Norm, Spans},
     linear::Linear,
-    packed::Packed,
+    packed::{Packed, Wanted},
     weights::Weights,
 };
-
-/// What task models call the bare model.
-pub(crate) const PREFIX: &str = "bert.";
 
 /// The parts of `config.json` that decide the arithmetic.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Config {
+    model_type: String,
     pub(crate) vocab_size: usize,
     pub(crate) hidden_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
     intermediate_size: usize,
     hidden_act: String,
-    pub(crate) max_position_embeddings: usize,
+    max_position_embeddings: usize,
+    pad_token_id: Option<usize>,
     #[serde(default = "two")]
     type_vocab_size: usize,
     #[serde(default = "default_eps")]
@@ -45,6 +46,45 @@ fn default_eps() -> f64 {
 }
 
 impl Config {
+    /// Whether it is RoBERTa or XLM-RoBERTa.
+    pub(crate) fn is_roberta(&self) -> bool {
+        self.model_type != "bert"
+    }
+
+    /// What people call it.
+    pub(crate) fn family(&self) -> &'static str {
+        match self.model_type.as_str() {
+            "bert" => "BERT",
+            "roberta" => "RoBERTa",
+            _ => "XLM-RoBERTa",
+        }
+    }
+
+    /// What task models call the bare model.
+    pub(crate) fn prefix(&self) -> &'static str {
+        if self.is_roberta() { "roberta." } else { "bert." }
+    }
+
+    /// The layers between the first token's vector and the labels: hidden to hidden, hidden to
+    /// labels.
+    pub(crate) fn head(&self) -> &'static [&'static str; 2] {
+        if self.is_roberta() {
+            &["classifier.dense", "classifier.out_proj"]
+        } else {
+            &["pooler.dense", "classifier"]
+        }
+    }
+
+    /// The row of the first token in the table of positions.
+    fn first_position(&self) -> usize {
+        if self.is_roberta() { self.pad_token_id.unwrap_or(1) + 1 } else { 0 }
+    }
+
+    /// Tokens that it has positions for.
+    pub(crate) fn positions(&self) -> usize {
+        self.max_position_embeddings.saturating_sub(self.first_position())
+    }
+
     fn activation(&self, path: &Path) -> std::result::Result<Activation, LoadError> {
         let unsupported = |what: String| LoadError::Unsupported {
             path: path.to_owned(),
@@ -81,6 +121,7 @@ impl Config {
 /// The bare model.
 pub(crate) struct Bert {
     words: Tensor,
+    /// From the first token's on.
     positions: Tensor,
     types: Tensor,
     norm: Norm,
@@ -98,15 +139,6 @@ struct Layer {
     up: Linear,
     down: Linear,
     norm: Norm,
-}
-
-/// Which rows of the last layer are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// Every token's: `[tokens, hidden]`.
-    All,
-    /// Each sequence's first token's: `[sequences, hidden]`.
-    Firsts,
 }
 
 impl Bert {
@@ -143,18 +175,20 @@ impl Bert {
         let table = |name: &str, rows| {
             weights.get(&format!("embeddings.{name}_embeddings.weight"), (rows, hidden))
         };
+        let prepared =
+            |source| LoadError::Device { model: config_path.display().to_string(), source };
+        let positions = table("position", config.max_position_embeddings)?
+            .narrow(0, config.first_position(), config.positions())
+            .map_err(prepared)?;
         Ok(Self {
             words: table("word", config.vocab_size)?,
-            positions: table("position", config.max_position_embeddings)?,
+            positions,
             types: table("token_type", config.type_vocab_size)?,
             norm: norm("embeddings.LayerNorm".into())?,
             layers,
             heads: config.num_attention_heads,
             activation: config.activation(config_path)?,
-            kernels: kernels::for_device(device).map_err(|source| LoadError::Device {
-                model: config_path.display().to_string(),
-                source,
-            })?,
+            kernels: kernels::for_device(device).map_err(prepared)?,
         })
     }
 
@@ -162,7 +196,12 @@ impl Bert {
         &*self.kernels
     }
 
-    /// The last hidden states of `batch`; `types` are its tokens' segments, all 0 if `None`.
+    fn width(&self) -> usize {
+        self.norm.weight.elem_count()
+    }
+
+    /// The last hidden states of `batch`; `types` are its tokens' segments, all 0 if `None` and in
+    /// a model that has one segment only.
     pub(crate) fn forward(
         &self,
         batch: &Packed,
@@ -173,7 +212,7 @@ impl Bert {
         let kernels = self.kernels();
         let positions = Tensor::new(batch.positions.as_slice(), device)?;
         let zeros;
-        let types = match types {
+        let types = match types.filter(|_| self.types.dims() != [1, self.width()]) {
             Some(types) => types,
             None => {
                 zeros = vec![0; batch.positions.len()];
@@ -237,12 +276,12 @@ impl Bert {
 impl Bert {
     /// Attention of queries, keys and values, each the n-th part of a matrix's columns.
     fn attention(&self, parts: [(&Tensor, usize); 3], spans: Spans<'_>) -> Result<Tensor> {
-        let hidden = self.norm.weight.elem_count();
+        let hidden = self.width();
         let scale = 1.0 / ((hidden / self.heads) as f32).sqrt();
         let [q, k, v] = parts.map(|(t, part)| t.narrow(1, part * hidden, hidden));
         let (q, k, v) = (q?, k?, v?);
         let [q, k, v] = [&q, &k, &v].map(|rows| Heads { rows, count: self.heads });
-        self.kernels.attention(q, k, v, spans, false, scale)
+        self.kernels.attention(q, k, v, spans, Mask::Full, scale)
     }
 }
 
@@ -259,7 +298,8 @@ fn load_norm(
     })
 }
 
-/// The pooler and classifier of `BertForSequenceClassification`.
+/// The pooler and classifier of `BertForSequenceClassification` and of
+/// `XLMRobertaForSequenceClassification`.
 pub(crate) struct Classifier {
     pooler: Linear,
     classifier: Linear,
@@ -273,9 +313,10 @@ impl Classifier {
         weights: &Weights,
     ) -> std::result::Result<Self, LoadError> {
         let hidden = config.hidden_size;
+        let [pooler, classifier] = config.head().map(str::to_owned);
         Ok(Self {
-            pooler: Linear::load(weights, &[("pooler.dense".into(), hidden)], hidden, true)?,
-            classifier: Linear::load(weights, &[("classifier".into(), labels)], hidden, true)?,
+            pooler: Linear::load(weights, &[(pooler, hidden)], hidden, true)?,
+            classifier: Linear::load(weights, &[(classifier, labels)], hidden, true)?,
         })
     }
 

@@ -7,8 +7,9 @@ use livedex_core::ports::ModelInfo;
 
 use crate::{
     backend::{EmbedBackend, EmbedTokenizer, ForwardError},
-    bert::{Bert, Wanted},
-    packed::{self, Packed, forward_error},
+    bert::Bert,
+    modernbert::ModernBert,
+    packed::{self, Packed, Wanted, forward_error},
     qwen3::Qwen3,
     settings::Pooling,
     tokenize::Embedding,
@@ -18,6 +19,8 @@ use crate::{
 pub(crate) enum Encoder {
     /// With first-token or mean pooling.
     Bert(Bert, usize),
+    /// As `Bert`.
+    ModernBert(ModernBert, usize),
     /// With last-token pooling.
     Qwen3(Qwen3, usize),
 }
@@ -25,23 +28,27 @@ pub(crate) enum Encoder {
 impl Encoder {
     fn vocabulary(&self) -> usize {
         match self {
-            Self::Bert(_, n) | Self::Qwen3(_, n) => *n,
+            Self::Bert(_, n) | Self::ModernBert(_, n) | Self::Qwen3(_, n) => *n,
         }
     }
 
     fn pooled(&self, batch: &Packed, pooling: Pooling) -> Result<Vec<Vec<f32>>> {
-        match (self, pooling) {
-            (Self::Bert(bert, _), Pooling::Cls) => {
-                bert.forward(batch, None, Wanted::Firsts)?.to_vec2()
-            }
-            (Self::Bert(bert, _), Pooling::Mean) => {
-                packed::mean(&bert.forward(batch, None, Wanted::All)?, &batch.lengths)
-            }
-            (Self::Bert(bert, _), Pooling::Last) => {
+        let wanted = match pooling {
+            Pooling::Cls => Wanted::Firsts,
+            Pooling::Mean | Pooling::Last => Wanted::All,
+        };
+        let hidden = match self {
+            Self::Bert(bert, _) => bert.forward(batch, None, wanted)?,
+            Self::ModernBert(bert, _) => bert.forward(batch, wanted)?,
+            Self::Qwen3(qwen, _) => return qwen.forward(batch)?.to_vec2(),
+        };
+        match pooling {
+            Pooling::Cls => hidden.to_vec2(),
+            Pooling::Mean => packed::mean(&hidden, &batch.lengths),
+            Pooling::Last => {
                 let rows = candle_core::Tensor::new(batch.lasts(), batch.ids.device())?;
-                bert.forward(batch, None, Wanted::All)?.index_select(&rows, 0)?.to_vec2()
+                hidden.index_select(&rows, 0)?.to_vec2()
             }
-            (Self::Qwen3(qwen, _), _) => qwen.forward(batch)?.to_vec2(),
         }
     }
 }

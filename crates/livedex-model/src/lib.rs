@@ -5,22 +5,26 @@
 //! - [`runtime`]: loaded models in, `Embedder` and `Reranker` out
 //! - [`scheduler`]: the device thread, its two lanes and its bounds
 //! - [`precision`]: in which numbers it computes, and who multiplies
+//! - [`describe`]: what a model is, for people
+//! - [`speed`]: how fast it is
 //! - [`error`]: why a model did not load
 //!
 //! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
 //! (pooling, prompts, maximum length), `checkpoint` (safetensors), `adapter` (LoRA), `weights`
 //! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids (with
 //! `judge`, Qwen3-Reranker's prompt, and `parts`, what of a long document is scored), `packed` puts
-//! sequences end to end (prefixes that `groups` found to be shared only once), `bert` and `qwen3`
-//! are the forward passes over `linear` (and its `matrix`) and `kernels` (what each device does in
-//! its own way), `embed` and `rerank` the backends.
+//! sequences end to end (prefixes that `groups` found to be shared only once), `bert` (and
+//! XLM-RoBERTa), `modernbert` and `qwen3` are the forward passes over `linear` (and its `matrix`)
+//! and `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
 
 pub mod backend;
+pub mod describe;
 pub mod error;
 pub mod precision;
 pub mod runtime;
 pub mod scheduler;
 pub mod spec;
+pub mod speed;
 
 mod adapter;
 mod bert;
@@ -34,6 +38,7 @@ mod kernels;
 mod linear;
 mod load;
 mod matrix;
+mod modernbert;
 mod packed;
 mod parts;
 mod qwen3;
@@ -43,6 +48,7 @@ mod tokenize;
 mod weights;
 
 pub use backend::{LoadedEmbedder, LoadedReranker};
+pub use describe::{Description, Model, Role, inspect};
 pub use error::LoadError;
 pub use load::{load_embedder, load_reranker};
 pub use precision::{Matmul, Precision};

@@ -14,6 +14,7 @@ use crate::{
     fingerprint::{self, Fingerprint},
     hub,
     judge::Judge,
+    modernbert::{self, Head, ModernBert},
     precision::{Precision, Products},
     qwen3::{self, Qwen3, Verdict},
     rerank::{Reranker, Scorer},
@@ -30,32 +31,37 @@ const MIN_TOKENS: usize = 4;
 const QWEN3_PAIR_TOKENS: usize = 8192;
 
 /// What is implemented, for the message to those who bring something else.
-const FAMILIES: &str =
-    "bert (BertModel, BertForSequenceClassification) and qwen3 (Qwen3Model, Qwen3ForCausalLM)";
+const FAMILIES: &str = "bert, roberta, xlm-roberta and modernbert (the bare model, or its ForSequenceClassification) and qwen3 (Qwen3Model, Qwen3ForCausalLM)";
 
 /// Loads a bi-encoder. Blocking: reads files, and downloads them where the source is a hub.
 pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
-    let model = Opened::new(spec)?;
+    embedder(Opened::new(spec)?, spec)
+}
+
+pub(crate) fn embedder(model: Opened, spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
     model.no_prompt_form(spec)?;
     let device = Device::Cpu;
     let hidden;
-    let (encoder, pooling, query, max_tokens) = match &model.config {
+    let (pooling, query) = (model.pooling(), model.query(spec));
+    let (encoder, max_tokens) = match &model.config {
         Config::Bert(config) => {
-            let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
+            let max_tokens = model.max_tokens(spec, config.positions(), None)?;
             hidden = config.hidden_size;
             let bert = Bert::load(config, &model.config_path, &model.weights, &device)?;
-            let query = QueryPrompt::fixed(&model.settings.prompts);
-            // Without a word about pooling sentence-transformers takes the mean.
-            let pooling = model.settings.pooling.unwrap_or(Pooling::Mean);
-            (Encoder::Bert(bert, config.vocab_size), pooling, query, max_tokens)
+            (Encoder::Bert(bert, config.vocab_size), max_tokens)
+        }
+        Config::ModernBert(config) => {
+            let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
+            hidden = config.hidden_size;
+            let bert =
+                ModernBert::load(config, &model.config_path, &model.weights, max_tokens, &device)?;
+            (Encoder::ModernBert(bert, config.vocab_size), max_tokens)
         }
         Config::Qwen3(config) => {
             let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
             hidden = config.hidden_size;
             let qwen =
                 Qwen3::load(config, &model.config_path, &model.weights, max_tokens, &device)?;
-            let query = QueryPrompt::instruct(spec.instruction.as_deref(), &model.settings.prompts);
-            let pooling = model.settings.pooling.unwrap_or(Pooling::Last);
             if pooling != Pooling::Last {
                 return Err(LoadError::Unsupported {
                     path: model.folder.join("1_Pooling/config.json"),
@@ -63,7 +69,7 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
                     supported: "lasttoken pooling",
                 });
             }
-            (Encoder::Qwen3(qwen, config.vocab_size), pooling, query, max_tokens)
+            (Encoder::Qwen3(qwen, config.vocab_size), max_tokens)
         }
     };
     model.weights.finish()?;
@@ -77,7 +83,7 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
             limit: format!("from 1 to {hidden}"),
         });
     }
-    let document_prompt = model.settings.prompts.document.clone().unwrap_or_default();
+    let document_prompt = model.document_prompt();
     let mut hash = model.fingerprint(spec.precision)?;
     hash.setting("role", "embedder")
         .setting("pooling", &format!("{pooling:?}"))
@@ -102,7 +108,10 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
 
 /// Loads a cross-encoder. Blocking, as [`load_embedder`].
 pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
-    let model = Opened::new(spec)?;
+    reranker(Opened::new(spec)?, spec)
+}
+
+pub(crate) fn reranker(model: Opened, spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
     if !matches!(model.config, Config::Qwen3(_)) {
         model.no_prompt_form(spec)?;
     }
@@ -114,14 +123,28 @@ pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
     let (scorer, tokenizer, max_tokens): (_, std::sync::Arc<dyn crate::backend::PairTokenizer>, _) =
         match &model.config {
             Config::Bert(config) => {
-                let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
-                let labels = model.labels(config.hidden_size)?;
+                let max_tokens = model.max_tokens(spec, config.positions(), None)?;
+                let labels = model.labels(config.head()[1], config.hidden_size)?;
                 let bert = Bert::load(config, &model.config_path, &model.weights, &device)?;
                 let head = Classifier::load(config, labels, &model.weights)?;
                 let tokenizer =
                     Pair::new(model.text.clone(), path, max_tokens, spec.long_documents)?;
                 (
                     Scorer::Bert(bert, head, config.vocab_size),
+                    std::sync::Arc::new(tokenizer),
+                    max_tokens,
+                )
+            }
+            Config::ModernBert(config) => {
+                let max_tokens = model.max_tokens(spec, config.max_position_embeddings, None)?;
+                let labels = model.labels("classifier", config.hidden_size)?;
+                let (at, weights) = (&model.config_path, &model.weights);
+                let bert = ModernBert::load(config, at, weights, max_tokens, &device)?;
+                let head = Head::load(config, at, labels, weights, &device)?;
+                let tokenizer =
+                    Pair::new(model.text.clone(), path, max_tokens, spec.long_documents)?;
+                (
+                    Scorer::ModernBert(bert, head, config.vocab_size),
                     std::sync::Arc::new(tokenizer),
                     max_tokens,
                 )
@@ -169,20 +192,23 @@ pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
 }
 
 /// A model whose files have been found and read, but for the weights themselves.
-struct Opened {
+pub(crate) struct Opened {
     /// For people: the source's name, with its adapter's.
-    name: String,
-    folder: PathBuf,
-    config: Config,
+    pub(crate) name: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) config: Config,
+    /// The class that the configuration names, or nothing.
+    pub(crate) architecture: String,
     config_path: PathBuf,
     settings: Settings,
     text: Text,
     tokenizer_path: PathBuf,
-    weights: Weights,
+    pub(crate) weights: Weights,
 }
 
-enum Config {
+pub(crate) enum Config {
     Bert(bert::Config),
+    ModernBert(modernbert::Config),
     Qwen3(qwen3::Config),
 }
 
@@ -194,7 +220,7 @@ struct Kind {
 }
 
 impl Opened {
-    fn new(spec: &ModelSpec) -> Result<Self, LoadError> {
+    pub(crate) fn new(spec: &ModelSpec) -> Result<Self, LoadError> {
         let folder = match &spec.source {
             ModelSource::Dir(path) if path.is_dir() => path.clone(),
             ModelSource::Dir(path) => return Err(LoadError::MissingFolder(path.clone())),
@@ -202,9 +228,10 @@ impl Opened {
         };
         let config_path = settings::required(&folder, "config.json")?;
         let tokenizer_path = settings::required(&folder, "tokenizer.json")?;
-        let config = read_config(&config_path)?;
-        let prefix = match config {
-            Config::Bert(_) => bert::PREFIX,
+        let (config, architecture) = read_config(&config_path)?;
+        let prefix = match &config {
+            Config::Bert(config) => config.prefix(),
+            Config::ModernBert(_) => modernbert::PREFIX,
             Config::Qwen3(_) => qwen3::PREFIX,
         };
         let products = Products::choose(spec.precision, spec.matmul)?;
@@ -216,16 +243,44 @@ impl Opened {
             Some(adapter) => format!("{} + {}", spec.source.name(), adapter.display()),
             None => spec.source.name(),
         };
+        let mut settings = Settings::read(&folder)?;
+        settings.prompts.set(spec.query_prompt.as_deref(), spec.document_prompt.as_deref());
         Ok(Self {
             name,
             config,
+            architecture,
             config_path,
-            settings: Settings::read(&folder)?,
+            settings,
             text: Text::read(&tokenizer_path)?,
             tokenizer_path,
             weights,
             folder,
         })
+    }
+
+    /// The model's own, else its family's: without a word about it sentence-transformers takes the
+    /// mean.
+    pub(crate) fn pooling(&self) -> Pooling {
+        self.settings.pooling.unwrap_or(match self.config {
+            Config::Bert(_) | Config::ModernBert(_) => Pooling::Mean,
+            Config::Qwen3(_) => Pooling::Last,
+        })
+    }
+
+    /// What an embedder puts before a query.
+    pub(crate) fn query(&self, spec: &ModelSpec) -> QueryPrompt {
+        match self.config {
+            Config::Bert(_) | Config::ModernBert(_) => QueryPrompt::fixed(&self.settings.prompts),
+            Config::Qwen3(_) => {
+                let task = spec.instruction.as_deref().filter(|_| spec.query_prompt.is_none());
+                QueryPrompt::instruct(task, &self.settings.prompts)
+            }
+        }
+    }
+
+    /// What an embedder puts before a document.
+    pub(crate) fn document_prompt(&self) -> String {
+        self.settings.prompts.document.clone().unwrap_or_default()
     }
 
     /// The operator's limit, else the model's own, never more than it has positions for.
@@ -262,15 +317,15 @@ impl Opened {
         }
     }
 
-    /// How many labels a cross-encoder's classifier has.
-    fn labels(&self, hidden: usize) -> Result<usize, LoadError> {
+    /// How many labels a cross-encoder's classifier of this name has.
+    fn labels(&self, classifier: &str, hidden: usize) -> Result<usize, LoadError> {
         let unsupported = |what: String| LoadError::Unsupported {
             path: self.config_path.clone(),
             what,
-            supported: "BertForSequenceClassification with one or two labels, or an adapter that brings the classifier",
+            supported: "ForSequenceClassification models with one or two labels, or an adapter that brings the classifier",
         };
-        match self.weights.shape("classifier.weight") {
-            None => Err(unsupported("a reranker without classifier.weight".into())),
+        match self.weights.shape(&format!("{classifier}.weight")) {
+            None => Err(unsupported(format!("a reranker without {classifier}.weight"))),
             Some(shape) if shape == [1, hidden] => Ok(1),
             Some(shape) if shape == [2, hidden] => Ok(2),
             Some(shape) => Err(unsupported(format!("a classifier of shape {shape:?}"))),
@@ -293,26 +348,38 @@ impl Opened {
     }
 }
 
-fn read_config(path: &Path) -> Result<Config, LoadError> {
+/// The configuration, and the class that it names.
+fn read_config(path: &Path) -> Result<(Config, String), LoadError> {
     let text = std::fs::read(path).map_err(|e| LoadError::read(path, e))?;
     let kind: Kind = serde_json::from_slice(&text).map_err(|e| LoadError::invalid(path, e))?;
     let architecture =
         kind.architectures.and_then(|list| list.into_iter().next()).unwrap_or_default();
     let family = kind.model_type.unwrap_or_default();
     let invalid = |e: serde_json::Error| LoadError::invalid(path, e);
-    match (family.as_str(), architecture.as_str()) {
+    let config = match (family.as_str(), architecture.as_str()) {
         // Published models name the pre-training class now and then; the bare encoder is in it.
         ("bert", "" | "BertModel" | "BertForMaskedLM" | "BertForPreTraining")
-        | ("bert", "BertForSequenceClassification") => {
-            serde_json::from_slice(&text).map(Config::Bert).map_err(invalid)
+        | ("bert", "BertForSequenceClassification")
+        | ("roberta", "" | "RobertaModel" | "RobertaForMaskedLM")
+        | ("roberta", "RobertaForSequenceClassification")
+        | ("xlm-roberta", "" | "XLMRobertaModel" | "XLMRobertaForMaskedLM")
+        | ("xlm-roberta", "XLMRobertaForSequenceClassification") => {
+            serde_json::from_slice(&text).map(Config::Bert).map_err(invalid)?
+        }
+        ("modernbert", "" | "ModernBertModel" | "ModernBertForMaskedLM")
+        | ("modernbert", "ModernBertForSequenceClassification") => {
+            serde_json::from_slice(&text).map(Config::ModernBert).map_err(invalid)?
         }
         ("qwen3", "" | "Qwen3Model" | "Qwen3ForCausalLM") => {
-            serde_json::from_slice(&text).map(Config::Qwen3).map_err(invalid)
+            serde_json::from_slice(&text).map(Config::Qwen3).map_err(invalid)?
         }
-        _ => Err(LoadError::Unsupported {
-            path: path.to_owned(),
-            what: format!("model_type {family:?} with architecture {architecture:?}"),
-            supported: FAMILIES,
-        }),
-    }
+        _ => {
+            return Err(LoadError::Unsupported {
+                path: path.to_owned(),
+                what: format!("model_type {family:?} with architecture {architecture:?}"),
+                supported: FAMILIES,
+            });
+        }
+    };
+    Ok((config, architecture))
 }

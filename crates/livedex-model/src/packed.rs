@@ -148,6 +148,15 @@ impl Parts {
     }
 }
 
+/// Which rows of the last layer are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Every token's: `[tokens, hidden]`.
+    All,
+    /// Each sequence's first token's: `[sequences, hidden]`.
+    Firsts,
+}
+
 /// The mean of each sequence's rows of a `[tokens, features]` matrix.
 pub(crate) fn mean(hidden: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
     let (_, width) = hidden.dims2()?;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::{
     error::LoadError,
-    kernels::{self, Heads, Kernels, Norm, Rope, Spans},
+    kernels::{self, Heads, Kernels, Mask, Norm, Rope, Spans},
     linear::Linear,
     packed::Packed,
     weights::Weights,
@@ -241,7 +241,8 @@ impl Qwen3 {
         batch: &Packed,
     ) -> Result<Tensor> {
         let heads = |rows, count| Heads { rows, count };
-        let rotated = |x, norm, positions| self.kernels.norm_rope(x, norm, &self.rope, positions);
+        let rotated =
+            |x, norm, positions| self.kernels.norm_rope(x, Some(norm), &self.rope, positions);
         let q = rotated(heads(q, self.heads), &layer.q_norm, positions)?;
         let k = rotated(heads(k, self.kv_heads), &layer.k_norm, &batch.positions)?;
         self.kernels.attention(
@@ -249,7 +250,7 @@ impl Qwen3 {
             heads(&k, self.kv_heads),
             heads(v, self.kv_heads),
             Spans { queries, keys: &batch.lengths, prefixes: &batch.prefixes },
-            true,
+            Mask::Causal,
             1.0 / (self.head_dim as f32).sqrt(),
         )
     }
@@ -260,7 +261,7 @@ fn rms_norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
 }
 
 /// Cosine and sine of every position's angles, in f32 as the reference computes them.
-fn rope(theta: f64, head_dim: usize, positions: usize, device: &Device) -> Result<Rope> {
+pub(crate) fn rope(theta: f64, head_dim: usize, positions: usize, device: &Device) -> Result<Rope> {
     let half = head_dim / 2;
     let frequencies: Vec<f32> =
         (0..half).map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / head_dim as f32)).collect();

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result};
+use candle_core::{Device, Result, Tensor};
 use livedex_core::ports::ModelInfo;
 
 use crate::{
     backend::{ForwardError, PairTokenizer, PairTokens, RerankBackend},
-    bert::{Bert, Classifier, Wanted},
-    packed::{Packed, forward_error},
+    bert::{Bert, Classifier},
+    modernbert::{Head, ModernBert},
+    packed::{Packed, Wanted, forward_error},
     qwen3::{Qwen3, Verdict, second_of_two},
 };
 
@@ -16,6 +17,8 @@ use crate::{
 pub(crate) enum Scorer {
     /// With a classifier over the pooled first token.
     Bert(Bert, Classifier, usize),
+    /// With a classifier over the pooled sequence.
+    ModernBert(ModernBert, Head, usize),
     /// With the rows for "yes" and "no" of the language model's head.
     Qwen3(Qwen3, Verdict, usize),
 }
@@ -23,7 +26,7 @@ pub(crate) enum Scorer {
 impl Scorer {
     fn vocabulary(&self) -> usize {
         match self {
-            Self::Bert(_, _, n) | Self::Qwen3(_, _, n) => *n,
+            Self::Bert(_, _, n) | Self::ModernBert(_, _, n) | Self::Qwen3(_, _, n) => *n,
         }
     }
 
@@ -31,18 +34,24 @@ impl Scorer {
         match self {
             Self::Bert(bert, head, _) => {
                 let firsts = bert.forward(batch, Some(types), Wanted::Firsts)?;
-                let logits = head.logits(&firsts, bert.kernels())?.to_vec2::<f32>()?;
-                Ok(logits
-                    .iter()
-                    .map(|row| match row.as_slice() {
-                        [one] => 1.0 / (1.0 + (-one).exp()),
-                        two => second_of_two(two),
-                    })
-                    .collect())
+                probabilities(&head.logits(&firsts, bert.kernels())?)
             }
+            Self::ModernBert(bert, head, _) => probabilities(&head.logits(bert, batch)?),
             Self::Qwen3(qwen, head, _) => head.probabilities(&qwen.forward(batch)?),
         }
     }
+}
+
+/// Of one label or two: `[sequences, labels]`.
+fn probabilities(logits: &Tensor) -> Result<Vec<f32>> {
+    let logits = logits.to_vec2::<f32>()?;
+    Ok(logits
+        .iter()
+        .map(|row| match row.as_slice() {
+            [one] => 1.0 / (1.0 + (-one).exp()),
+            two => second_of_two(two),
+        })
+        .collect())
 }
 
 /// A loaded cross-encoder.

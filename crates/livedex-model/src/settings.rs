@@ -33,6 +33,17 @@ pub(crate) struct Prompts {
     pub(crate) document: Option<String>,
 }
 
+impl Prompts {
+    /// Puts an operator's prompts in the place of the model's own.
+    pub(crate) fn set(&mut self, query: Option<&str>, document: Option<&str>) {
+        for (own, given) in [(&mut self.query, query), (&mut self.document, document)] {
+            if let Some(given) = given {
+                *own = Some(given.to_owned());
+            }
+        }
+    }
+}
+
 /// The model's own settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Settings {

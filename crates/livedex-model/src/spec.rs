@@ -25,6 +25,12 @@ pub struct ModelSpec {
     /// The task that a query is embedded or scored for, where a family has instructions
     /// (Qwen3). `None`: the family's default.
     pub instruction: Option<String>,
+    /// What an embedder puts before a query, in place of what the model's files say; for models
+    /// that were trained with one but do not say so (multilingual-e5: `query: `). In a family
+    /// with instructions it stands for the whole `Instruct: ...` line, before [`Self::instruction`].
+    pub query_prompt: Option<String>,
+    /// What an embedder puts before a document, in place of what the model's files say.
+    pub document_prompt: Option<String>,
     /// Which of the published forms of its prompt a reranker gets. `None`: the default. Loading
     /// fails where it is set for a model that has no such prompt.
     pub prompt_form: Option<PromptForm>,
@@ -46,6 +52,8 @@ impl ModelSpec {
             max_tokens: None,
             dimension: None,
             instruction: None,
+            query_prompt: None,
+            document_prompt: None,
             prompt_form: None,
             long_documents: LongDocuments::default(),
             precision: Precision::default(),

@@ -134,14 +134,21 @@ fn instruct(task: &str) -> String {
 }
 
 impl QueryPrompt {
-    /// Of a family that follows instructions: the operator's task, else the model's own prompt,
-    /// else the default task.
+    /// Of a family that follows instructions: the operator's task, else the prompt that is set for
+    /// the model, else the default task.
     pub(crate) fn instruct(task: Option<&str>, prompts: &Prompts) -> Self {
         Self::Instruct(match (task, &prompts.query) {
             (Some(task), _) => instruct(task),
             (None, Some(prompt)) => prompt.clone(),
             (None, None) => instruct(DEFAULT_TASK),
         })
+    }
+
+    /// What is put before a query where the request brings no task.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Fixed(prompt) | Self::Instruct(prompt) => prompt,
+        }
     }
 
     /// Of a family that does not.

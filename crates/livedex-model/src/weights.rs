@@ -62,6 +62,15 @@ impl Weights {
             .map(<[usize]>::to_vec)
     }
 
+    /// Every tensor's name and shape, with those that only the adapter brings.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let stored = self.names.iter().filter_map(|(name, stored)| {
+            self.checkpoint.shape(stored).map(|shape| (name.as_str(), shape))
+        });
+        let brought = self.adapter.iter().flat_map(Adapter::brought);
+        stored.chain(brought.filter(|(name, _)| !self.names.contains_key(*name)))
+    }
+
     /// A tensor in f32, the adapter merged in, of exactly this shape.
     pub(crate) fn get(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor, LoadError> {
         let shape = shape.into();

@@ -13,10 +13,12 @@
 //! (`measure_attention` in the tests): 2x at 16 tokens, 4-7x at 200, 7-9x at 2,048 (12 heads of
 //! 32); 1x, 3x and 5-6x with 16 heads of 128 over 8.
 
+use std::ops::Range;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::{Spans, math};
+use super::{Mask, Spans, math};
 
 /// Columns of a panel: one vector of AVX-512, two of AVX2.
 const PANEL: usize = 16;
@@ -60,8 +62,8 @@ struct Task<'a> {
     prefix: Option<usize>,
     /// The first row, among all queries.
     row: usize,
-    /// How many of the sequence's own keys the first row sees (causal), or all.
-    visible: usize,
+    /// The key of its own sequence that stands for the first row.
+    own: usize,
     out: &'a mut [f32],
 }
 
@@ -72,14 +74,14 @@ pub(super) struct Inputs<'a> {
     pub(super) k: Rows<'a>,
     pub(super) v: Rows<'a>,
     pub(super) d: usize,
-    pub(super) causal: bool,
+    pub(super) mask: Mask,
     pub(super) scale: f32,
 }
 
 /// Attention over packed sequences; see [`Kernels::attention`](super::Kernels::attention).
 /// The caller has checked that the rows are as many as the spans say.
 pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec<f32> {
-    let Inputs { q, k, v, d, causal, .. } = inputs;
+    let Inputs { q, k, v, d, mask, .. } = inputs;
     let starts: Vec<usize> = spans
         .keys
         .iter()
@@ -106,9 +108,9 @@ pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec
             let n = TASK_ROWS.min(queries - first);
             let (chunk, tail) = rest.split_at_mut(n * width);
             rest = tail;
-            let visible = if causal { keys - queries + first + 1 } else { keys };
+            let own = if mask == Mask::Causal { keys - queries + first } else { first };
             let prefix = spans.prefix(sequence);
-            tasks.push(Task { sequence, prefix, row: row + first, visible, out: chunk });
+            tasks.push(Task { sequence, prefix, row: row + first, own, out: chunk });
         }
         row += queries;
     }
@@ -170,9 +172,24 @@ impl Panels {
     }
 }
 
+impl Mask {
+    /// The keys, of `keys` in all, that the query at `own` sees. Start and end never decrease
+    /// with `own`.
+    #[inline(always)]
+    fn seen(self, own: usize, keys: usize) -> Range<usize> {
+        match self {
+            Self::Full => 0..keys,
+            Self::Causal => 0..own + 1,
+            Self::Near(reach) => {
+                own.saturating_sub(reach)..own.saturating_add(reach).saturating_add(1).min(keys)
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn run(task: Task<'_>, inputs: Inputs<'_>, prefix: Option<&Panels>, own: &Panels) {
-    let Inputs { q, k, d, causal, scale, .. } = inputs;
+    let Inputs { q, k, d, mask, scale, .. } = inputs;
     let width = q.heads * d;
     let rows = task.out.len() / width;
     let group = q.heads / k.heads;
@@ -188,23 +205,27 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, prefix: Option<&Panels>, own: &Panels
             // A last group with fewer rows computes its last row again.
             let q_rows: [&[f32]; ROWS] =
                 std::array::from_fn(|i| q.head(task.row + first + i.min(n - 1), head, d));
-            let seen = |i: usize| if causal { task.visible + first + i } else { own.keys };
-            let most = seen(n - 1);
+            let seen = |i: usize| mask.seen(task.own + first + i, own.keys);
+            // What one of the rows sees of its own keys, from the start of a panel: own scores
+            // begin there. It is 0 wherever there is a prefix.
+            let from = seen(0).start / PANEL * PANEL;
+            let most = seen(n - 1).end - from;
             if let Some(prefix) = prefix {
                 write_scores(&mut scores, stride, 0, q_rows, prefix.k(kv_head, d));
             }
-            let visible = most.div_ceil(PANEL) * d * PANEL;
-            write_scores(&mut scores, stride, before, q_rows, &own.k(kv_head, d)[..visible]);
+            let visible = &own.k(kv_head, d)[from * d..][..most.div_ceil(PANEL) * d * PANEL];
+            write_scores(&mut scores, stride, before, q_rows, visible);
             let mut sums = [0.0; ROWS];
             for i in 0..ROWS {
                 let row = &mut scores[i * stride..][..before + most];
-                sums[i] = softmax(row, before + seen(i.min(n - 1)), scale);
+                let Range { start, end } = seen(i.min(n - 1));
+                sums[i] = softmax(row, start - from..before + end - from, scale);
             }
             let p_rows = |from: usize, len: usize| -> [&[f32]; ROWS] {
                 std::array::from_fn(|i| &scores[i * stride + from..][..len])
             };
             for column in 0..d.div_ceil(PANEL) {
-                let v = &own.v(kv_head, column, d)[..most * PANEL];
+                let v = &own.v(kv_head, column, d)[from * PANEL..(from + most) * PANEL];
                 let mut products = micro(p_rows(before, most), v);
                 if let Some(prefix) = prefix {
                     let more = micro(p_rows(0, before), prefix.v(kv_head, column, d));
@@ -259,12 +280,13 @@ fn micro(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
     sums
 }
 
-/// Turns scores into unnormalised weights, zero from `seen` on; gives the factor that makes
+/// Turns scores into unnormalised weights, zero outside `seen`; gives the factor that makes
 /// them sum to 1.
 #[inline(always)]
-fn softmax(row: &mut [f32], seen: usize, scale: f32) -> f32 {
-    let (visible, hidden) = row.split_at_mut(seen);
-    hidden.fill(0.0);
+fn softmax(row: &mut [f32], seen: Range<usize>, scale: f32) -> f32 {
+    row[..seen.start].fill(0.0);
+    row[seen.end..].fill(0.0);
+    let visible = &mut row[seen];
     let mut most = [f32::NEG_INFINITY; PANEL];
     let mut chunks = visible.chunks_exact(PANEL);
     for chunk in chunks.by_ref() {

@@ -8,7 +8,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{
-    Activation, Heads, Kernels, Norm, Rope, Spans,
+    Activation, Heads, Kernels, Mask, Norm, Rope, Spans,
     attention::{self, Inputs, Rows},
     few, math,
     vector::vectorised,
@@ -36,7 +36,7 @@ impl Kernels for Cpu {
         k: Heads<'_>,
         v: Heads<'_>,
         spans: Spans<'_>,
-        causal: bool,
+        mask: Mask,
         scale: f32,
     ) -> Result<Tensor> {
         let (rows, width) = q.rows.dims2()?;
@@ -46,13 +46,15 @@ impl Kernels for Cpu {
             && spans.queries.iter().sum::<usize>() == rows
             && spans.keys.iter().sum::<usize>() == keys
             && spans.prefixes_fit()
+            // A window would have to be counted across both segments.
+            && (!matches!(mask, Mask::Near(_)) || spans.prefixes.is_empty())
             && k.rows.dims() == v.rows.dims()
             && k.count == v.count
             && d * q.count == width
             && d * k.count == kv_width
             && k.count > 0
             && q.count.is_multiple_of(k.count)
-            && (!causal || spans.queries.iter().zip(spans.keys).all(|(q, k)| q <= k));
+            && (mask == Mask::Full || spans.queries.iter().zip(spans.keys).all(|(q, k)| q <= k));
         if !fits {
             bail!(
                 "attention of {} heads {:?} over {} heads {:?} does not fit {spans:?}",
@@ -65,7 +67,7 @@ impl Kernels for Cpu {
         let out = with_rows(q, |q| {
             with_rows(k, |k| {
                 with_rows(v, |v| {
-                    let inputs = Inputs { q, k, v, d, causal, scale };
+                    let inputs = Inputs { q, k, v, d, mask, scale };
                     Ok(attention::attention(self.arch, inputs, spans))
                 })
             })
@@ -104,17 +106,8 @@ impl Kernels for Cpu {
         if residual.dims() != out.dims() {
             bail!("residual {:?} does not fit {:?}", residual.dims(), out.dims());
         }
-        let Some(shift) = &norm.bias else {
-            bail!("a layer norm has a bias");
-        };
-        let zeros;
-        let bias = match bias {
-            Some(bias) => bias,
-            None => {
-                zeros = shift.zeros_like()?;
-                &zeros
-            }
-        };
+        let zeros = norm.weight.zeros_like()?;
+        let (bias, shift) = (bias.unwrap_or(&zeros), norm.bias.as_ref().unwrap_or(&zeros));
         let arch = self.arch;
         with_slice(bias, |bias| {
             with_slice(&norm.weight, |weight| {
@@ -130,7 +123,10 @@ impl Kernels for Cpu {
                                         .chunks_exact_mut(width)
                                         .zip(residual.chunks_exact(width))
                                     {
-                                        layer_norm_row(row, rest, bias, weight, shift, norm.eps);
+                                        for ((x, r), b) in row.iter_mut().zip(rest).zip(bias) {
+                                            *x += r + b;
+                                        }
+                                        layer_norm_row(row, weight, shift, norm.eps);
                                     }
                                 },
                             );
@@ -141,10 +137,32 @@ impl Kernels for Cpu {
         })
     }
 
+    fn layer_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
+        let zeros = norm.weight.zeros_like()?;
+        let shift = norm.bias.as_ref().unwrap_or(&zeros);
+        let out = x.copy()?;
+        let arch = self.arch;
+        with_slice(&norm.weight, |weight| {
+            with_slice(shift, |shift| {
+                in_place(&out, |chunk, width| {
+                    arch.dispatch(
+                        #[inline(always)]
+                        || {
+                            for row in chunk.chunks_exact_mut(width) {
+                                layer_norm_row(row, weight, shift, norm.eps);
+                            }
+                        },
+                    );
+                })
+            })
+        })?;
+        Ok(out)
+    }
+
     fn norm_rope(
         &self,
         x: Heads<'_>,
-        norm: &Norm,
+        norm: Option<&Norm>,
         rope: &Rope,
         positions: &[u32],
     ) -> Result<Tensor> {
@@ -154,15 +172,18 @@ impl Kernels for Cpu {
         if positions.len() != tokens
             || half * 2 != d
             || d * x.count != width
-            || norm.weight.dims() != [d]
+            || norm.is_some_and(|norm| norm.weight.dims() != [d])
             || positions.iter().any(|p| *p as usize >= table)
         {
             bail!("rotary tables of {table} positions do not fit {tokens} tokens");
         }
         let mut out = vec![0.0; tokens * width];
         let arch = self.arch;
+        // Without a norm the table stands in for a weight that is not looked at.
+        let weight = norm.map_or(&rope.cos, |norm| &norm.weight);
         with_rows(x, |x| {
-            with_slice(&norm.weight, |weight| {
+            with_slice(weight, |weight| {
+                let norm = norm.map(|norm| (weight, norm.eps));
                 with_slice(&rope.cos, |cos| {
                     with_slice(&rope.sin, |sin| {
                         let rows = (GRAIN / width).max(1);
@@ -175,14 +196,8 @@ impl Kernels for Cpu {
                                         let token = chunk * rows + i;
                                         let at = positions[token] as usize * half;
                                         let source = &x.data[token * x.stride..][..width];
-                                        norm_rope_row(
-                                            source,
-                                            out,
-                                            weight,
-                                            &cos[at..at + half],
-                                            &sin[at..at + half],
-                                            norm.eps,
-                                        );
+                                        let (cos, sin) = (&cos[at..][..half], &sin[at..][..half]);
+                                        norm_rope_row(source, out, norm, cos, sin);
                                     }
                                 },
                             );
@@ -196,34 +211,40 @@ impl Kernels for Cpu {
     }
 
     fn silu_mul(&self, gate_up: &Tensor) -> Result<Tensor> {
-        let (tokens, both) = gate_up.dims2()?;
-        let width = both / 2;
-        let mut out = vec![0.0; tokens * width];
-        let arch = self.arch;
-        with_slice(gate_up, |source| {
-            let rows = (GRAIN / width.max(1)).max(1);
-            out.par_chunks_mut(rows * width).zip(source.par_chunks(rows * both)).for_each(
-                |(out, source)| {
-                    vectorised(
-                        arch,
-                        #[inline(always)]
-                        || {
-                            for (out, row) in
-                                out.chunks_exact_mut(width).zip(source.chunks_exact(both))
-                            {
-                                let (gate, up) = row.split_at(width);
-                                for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-                                    *o = g * math::sigmoid(*g) * u;
-                                }
-                            }
-                        },
-                    );
-                },
-            );
-            Ok(())
-        })?;
-        Tensor::from_vec(out, (tokens, width), gate_up.device())
+        gated(self.arch, gate_up, |x| x * math::sigmoid(x))
     }
+
+    fn gelu_mul(&self, gate_up: &Tensor) -> Result<Tensor> {
+        gated(self.arch, gate_up, math::gelu)
+    }
+}
+
+/// `f(gate) * up` of rows that are gate, then up.
+fn gated(arch: Arch, gate_up: &Tensor, f: impl Fn(f32) -> f32 + Copy + Sync) -> Result<Tensor> {
+    let (tokens, both) = gate_up.dims2()?;
+    let width = both / 2;
+    let mut out = vec![0.0; tokens * width];
+    with_slice(gate_up, |source| {
+        let rows = (GRAIN / width.max(1)).max(1);
+        out.par_chunks_mut(rows * width).zip(source.par_chunks(rows * both)).for_each(
+            |(out, source)| {
+                arch.dispatch(
+                    #[inline(always)]
+                    || {
+                        for (out, row) in out.chunks_exact_mut(width).zip(source.chunks_exact(both))
+                        {
+                            let (gate, up) = row.split_at(width);
+                            for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
+                                *o = f(*g) * u;
+                            }
+                        }
+                    },
+                );
+            },
+        );
+        Ok(())
+    })?;
+    Tensor::from_vec(out, (tokens, width), gate_up.device())
 }
 
 /// `rows = activation(rows + bias)`, on the calling thread.
@@ -255,17 +276,7 @@ fn add_then(rows: &mut [f32], bias: &[f32], f: impl Fn(f32) -> f32) {
 }
 
 #[inline(always)]
-fn layer_norm_row(
-    row: &mut [f32],
-    residual: &[f32],
-    bias: &[f32],
-    weight: &[f32],
-    shift: &[f32],
-    eps: f32,
-) {
-    for ((x, r), b) in row.iter_mut().zip(residual).zip(bias) {
-        *x += r + b;
-    }
+fn layer_norm_row(row: &mut [f32], weight: &[f32], shift: &[f32], eps: f32) {
     let n = row.len() as f32;
     let mean = sum(row, |x| x) / n;
     let variance = sum(row, |x| (x - mean) * (x - mean)) / n;
@@ -275,28 +286,45 @@ fn layer_norm_row(
     }
 }
 
+/// `norm`: weight and epsilon.
 #[inline(always)]
 fn norm_rope_row(
     source: &[f32],
     out: &mut [f32],
-    weight: &[f32],
+    norm: Option<(&[f32], f32)>,
     cos: &[f32],
     sin: &[f32],
-    eps: f32,
 ) {
-    let d = weight.len();
-    let half = d / 2;
+    let half = cos.len();
+    let d = 2 * half;
     for (source, out) in source.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
-        let factor = 1.0 / (sum(source, |x| x * x) / d as f32 + eps).sqrt();
         let (low, high) = source.split_at(half);
-        let (weight_low, weight_high) = weight.split_at(half);
-        let (out_low, out_high) = out.split_at_mut(half);
-        for i in 0..half {
-            let a = low[i] * factor * weight_low[i];
-            let b = high[i] * factor * weight_high[i];
-            out_low[i] = a * cos[i] - b * sin[i];
-            out_high[i] = b * cos[i] + a * sin[i];
+        let out = out.split_at_mut(half);
+        match norm {
+            Some((weight, eps)) => {
+                let factor = 1.0 / (sum(source, |x| x * x) / d as f32 + eps).sqrt();
+                let (weight_low, weight_high) = weight.split_at(half);
+                let low = |i: usize| low[i] * factor * weight_low[i];
+                rotate(low, |i| high[i] * factor * weight_high[i], out, cos, sin);
+            }
+            None => rotate(|i| low[i], |i| high[i], out, cos, sin),
         }
+    }
+}
+
+/// Turns two halves of a head against each other.
+#[inline(always)]
+fn rotate(
+    low: impl Fn(usize) -> f32,
+    high: impl Fn(usize) -> f32,
+    (out_low, out_high): (&mut [f32], &mut [f32]),
+    cos: &[f32],
+    sin: &[f32],
+) {
+    for i in 0..cos.len() {
+        let (a, b) = (low(i), high(i));
+        out_low[i] = a * cos[i] - b * sin[i];
+        out_high[i] = b * cos[i] + a * sin[i];
     }
 }
 

@@ -18,8 +18,7 @@ use candle_core::{Device, Result, Tensor};
 pub(crate) use cpu::Cpu;
 
 /// Lengths of packed sequences, on the side of the queries and of the keys. They differ where
-/// queries are computed for some positions only: a sequence's queries are then its last ones
-/// (causal), or any (not causal).
+/// queries are computed for some positions only; [`Mask`] says which those may be.
 ///
 /// A sequence may continue another one of the batch: its keys are then two segments, those of
 /// the prefix and its own. Any number may continue the same prefix, whose keys and values are
@@ -47,6 +46,19 @@ impl Spans<'_> {
         (self.prefixes.is_empty() || self.prefixes.len() == self.keys.len())
             && self.prefixes.iter().flatten().all(whole)
     }
+}
+
+/// Which keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mask {
+    /// All keys of its sequence. The queries may be any.
+    Full,
+    /// Those up to its own. The queries are the last ones of a sequence: the last query sees the
+    /// last key, each earlier query one key less.
+    Causal,
+    /// Those at most this many positions away, on either side. The queries are the first ones of
+    /// a sequence.
+    Near(usize),
 }
 
 /// Attention heads side by side.
@@ -78,7 +90,7 @@ pub(crate) enum Activation {
 pub(crate) struct Norm {
     /// `[features]`.
     pub(crate) weight: Tensor,
-    /// `[features]`; none for RMS norms.
+    /// `[features]`; none for RMS norms, and for layer norms that only scale.
     pub(crate) bias: Option<Tensor>,
     /// Added to the variance.
     pub(crate) eps: f32,
@@ -96,16 +108,15 @@ pub(crate) struct Rope {
 /// A device's own steps. Arguments called `out` are changed in place and must be nobody else's.
 pub(crate) trait Kernels: Send + Sync {
     /// Variable-length attention. `q` has `sum(queries)` rows, `k` and `v` have `sum(keys)`; the
-    /// heads of `q` are a multiple of those of `k` and `v`. `causal`: the last query of a
-    /// sequence sees its last key, each earlier query one key less; of a prefix every query sees
-    /// every key. Gives `[sum(queries), heads of q * d]`.
+    /// heads of `q` are a multiple of those of `k` and `v`. Of a prefix every query sees every key.
+    /// Gives `[sum(queries), heads of q * d]`.
     fn attention(
         &self,
         q: Heads<'_>,
         k: Heads<'_>,
         v: Heads<'_>,
         spans: Spans<'_>,
-        causal: bool,
+        mask: Mask,
         scale: f32,
     ) -> Result<Tensor>;
 
@@ -124,12 +135,15 @@ pub(crate) trait Kernels: Send + Sync {
         norm: &Norm,
     ) -> Result<()>;
 
-    /// RMS norm of each head, then rotation by the token's position, halves against each other
-    /// as in transformers. Gives a contiguous `[tokens, heads * d]`.
+    /// `norm(x)`, mean and variance over the features; `x` stays as it is.
+    fn layer_norm(&self, x: &Tensor, norm: &Norm) -> Result<Tensor>;
+
+    /// RMS norm of each head (if there is one), then rotation by the token's position, halves
+    /// against each other as in transformers. Gives a contiguous `[tokens, heads * d]`.
     fn norm_rope(
         &self,
         x: Heads<'_>,
-        norm: &Norm,
+        norm: Option<&Norm>,
         rope: &Rope,
         positions: &[u32],
     ) -> Result<Tensor>;
@@ -137,6 +151,9 @@ pub(crate) trait Kernels: Send + Sync {
     /// `silu(gate) * up` of `[tokens, 2 * features]` whose rows are gate, then up. Gives
     /// `[tokens, features]`.
     fn silu_mul(&self, gate_up: &Tensor) -> Result<Tensor>;
+
+    /// As [`Self::silu_mul`], with the GELU of the gate (by the error function).
+    fn gelu_mul(&self, gate_up: &Tensor) -> Result<Tensor>;
 }
 
 /// The kernels of a device.

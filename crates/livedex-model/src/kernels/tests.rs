@@ -83,8 +83,9 @@ proptest! {
         let v = kv.narrow(1, 2 + kv_heads * d, kv_heads * d).unwrap();
         let heads_of = |rows, count| Heads { rows, count };
         let scale = 1.0 / (d as f32).sqrt();
+        let mask = if causal { Mask::Causal } else { Mask::Full };
         let got = Cpu::new()
-            .attention(heads_of(&q, heads), heads_of(&k, kv_heads), heads_of(&v, kv_heads), spans, causal, scale)
+            .attention(heads_of(&q, heads), heads_of(&k, kv_heads), heads_of(&v, kv_heads), spans, mask, scale)
             .unwrap();
         let expected = candle_attention((&q, &k, &v), (heads, kv_heads, d), spans, causal);
         assert_close(&got, &expected, 1e-5);
@@ -96,7 +97,7 @@ fn naive_attention(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
     (heads, kv_heads, d): (usize, usize, usize),
     spans: Spans<'_>,
-    causal: bool,
+    mask: Mask,
 ) -> Tensor {
     let rows = |t: &Tensor| t.contiguous().unwrap().to_vec2::<f32>().unwrap();
     let (q, k, v) = (rows(q), rows(k), rows(v));
@@ -108,9 +109,13 @@ fn naive_attention(
         let first = start(spans.queries, sequence);
         let (queries, own) = (spans.queries[sequence], spans.keys[sequence]);
         for query in 0..queries {
-            let seen = if causal { own - queries + query + 1 } else { own };
-            let keys: Vec<usize> =
-                prefix.iter().copied().chain(keys(sequence).take(seen)).collect();
+            let seen = |key: &usize| match mask {
+                Mask::Full => true,
+                Mask::Causal => *key <= own - queries + query,
+                Mask::Near(reach) => key.abs_diff(query) <= reach,
+            };
+            let own = keys(sequence).enumerate().filter(|(i, _)| seen(i)).map(|(_, key)| key);
+            let keys: Vec<usize> = prefix.iter().copied().chain(own).collect();
             for head in 0..heads {
                 let kv = head / (heads / kv_heads) * d;
                 let q = &q[first + query][head * d..][..d];
@@ -161,12 +166,33 @@ proptest! {
         let k = kv.narrow(1, 0, kv_heads * d).unwrap();
         let v = kv.narrow(1, kv_heads * d, kv_heads * d).unwrap();
         let of = |rows, count| Heads { rows, count };
+        let mask = if causal { Mask::Causal } else { Mask::Full };
         let scale = 1.0 / (d as f32).sqrt();
         let got = Cpu::new()
-            .attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, causal, scale)
+            .attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, mask, scale)
             .unwrap();
-        let expected = naive_attention((&q, &k, &v), (heads, kv_heads, d), spans, causal);
+        let expected = naive_attention((&q, &k, &v), (heads, kv_heads, d), spans, mask);
         assert_close(&got, &expected, 1e-5);
+    }
+
+    #[test]
+    fn windowed_attention_equals_the_definition(
+        // Query rows are the first ones of each sequence.
+        lengths in prop::collection::vec((1usize..120, 0usize..90), 1..4),
+        d in prop::sample::select(vec![1usize, 8, 16, 24, 64]),
+        reach in prop::sample::select(vec![0usize, 1, 4, 16, 31, 64, 1000, usize::MAX]),
+    ) {
+        let queries: Vec<usize> = lengths.iter().map(|l| l.0).collect();
+        let keys: Vec<usize> = lengths.iter().map(|l| l.0 + l.1).collect();
+        let (rows, key_rows) = (queries.iter().sum(), keys.iter().sum());
+        let (q, k, v) = (random((rows, d)), random((key_rows, d)), random((key_rows, d)));
+        let scale = 1.0 / (d as f32).sqrt();
+        let of = |rows| Heads { rows, count: 1 };
+        let spans = Spans { queries: &queries, keys: &keys, prefixes: &[] };
+        let mask = Mask::Near(reach);
+        let got = Cpu::new().attention(of(&q), of(&k), of(&v), spans, mask, scale);
+        let expected = naive_attention((&q, &k, &v), (1, 1, d), spans, mask);
+        assert_close(&got.unwrap(), &expected, 1e-5);
     }
 }
 
@@ -176,7 +202,7 @@ fn a_prefix_is_a_whole_sequence_of_the_batch() {
     let of = Heads { rows: &x, count: 1 };
     let check = |prefixes: &[Option<usize>]| {
         let spans = Spans { queries: &[2, 2, 2], keys: &[2, 2, 2], prefixes };
-        Cpu::new().attention(of, of, of, spans, true, 1.0)
+        Cpu::new().attention(of, of, of, spans, Mask::Causal, 1.0)
     };
     assert!(check(&[None, Some(0), Some(0)]).is_ok());
     assert!(check(&[None, Some(2), None]).is_ok(), "in any order");
@@ -189,9 +215,10 @@ fn a_prefix_is_a_whole_sequence_of_the_batch() {
 fn attention_refuses_what_does_not_fit() {
     let cpu = Cpu::new();
     let (q, k) = (random((4, 64)), random((5, 32)));
+    let mask = Mask::Causal;
     let check = |q_heads, kv_heads, queries: &[usize], keys: &[usize]| {
         let (q, k) = (Heads { rows: &q, count: q_heads }, Heads { rows: &k, count: kv_heads });
-        cpu.attention(q, k, k, Spans { queries, keys, prefixes: &[] }, true, 1.0)
+        cpu.attention(q, k, k, Spans { queries, keys, prefixes: &[] }, mask, 1.0)
     };
     assert!(check(4, 2, &[1, 3], &[2, 3]).is_ok());
     assert!(check(4, 2, &[1, 3], &[3, 3]).is_err(), "too few rows");
@@ -205,7 +232,8 @@ fn extreme_scores_stay_finite() {
     let q = (random((40, 32)) * 100.0).unwrap();
     let heads = |rows| Heads { rows, count: 1 };
     let spans = Spans { queries: &[40], keys: &[40], prefixes: &[] };
-    let got = Cpu::new().attention(heads(&q), heads(&q), heads(&q), spans, true, 10.0).unwrap();
+    let got =
+        Cpu::new().attention(heads(&q), heads(&q), heads(&q), spans, Mask::Causal, 10.0).unwrap();
     // Each row finds itself, or one that is longer, so strongly that nothing else counts.
     let values = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert!(values.iter().all(|x| x.is_finite()));
@@ -233,17 +261,23 @@ fn activations_equal_candles() {
 fn layer_norm_equals_candles() {
     let (x, rest) = (random((300, 100)), random((300, 100)));
     let vector = || random((1, 100)).squeeze(0).unwrap();
-    let (bias, weight, shift) = (vector(), vector(), vector());
-    let norm = Norm { weight: weight.clone(), bias: Some(shift.clone()), eps: 1e-5 };
-    for bias in [Some(&bias), None] {
+    let (bias_values, weight, shift) = (vector(), vector(), vector());
+    let zeros = shift.zeros_like().unwrap();
+    for (norm_bias, bias) in [(true, true), (true, false), (false, true), (false, false)] {
+        let shift = if norm_bias { &shift } else { &zeros };
+        let norm =
+            Norm { weight: weight.clone(), bias: norm_bias.then(|| shift.clone()), eps: 1e-5 };
+        let bias = bias.then_some(&bias_values);
         let mut sum = (&x + &rest).unwrap();
         if let Some(bias) = bias {
             sum = sum.broadcast_add(bias).unwrap();
         }
-        let expected = candle_nn::ops::layer_norm_slow(&sum, &weight, &shift, 1e-5).unwrap();
+        let expected = candle_nn::ops::layer_norm_slow(&sum, &weight, shift, 1e-5).unwrap();
         let out = x.copy().unwrap();
         Cpu::new().add_layer_norm(&out, bias, &rest, &norm).unwrap();
         assert_close(&out, &expected, 1e-5);
+        let got = Cpu::new().layer_norm(&sum, &norm).unwrap();
+        assert_close(&got, &expected, 1e-5);
     }
 }
 
@@ -256,27 +290,27 @@ fn rotation_equals_candles() {
     let angles = random((20, d / 2));
     let rope = Rope { cos: angles.cos().unwrap(), sin: angles.sin().unwrap() };
     let positions = [0, 1, 2, 3, 0, 1, 2, 19, 5];
-    let got =
-        Cpu::new().norm_rope(Heads { rows: &x, count: heads }, &norm, &rope, &positions).unwrap();
-    let normed = candle_nn::ops::rms_norm(
-        &x.contiguous().unwrap().reshape((tokens, heads, d)).unwrap(),
-        &norm.weight,
-        norm.eps,
-    )
-    .unwrap();
     let rows = Tensor::new(&positions, &Device::Cpu).unwrap();
     let table = |t: &Tensor| t.index_select(&rows, 0).unwrap();
-    let expected = candle_nn::rotary_emb::rope_slow(
-        &normed.transpose(0, 1).unwrap().unsqueeze(0).unwrap().contiguous().unwrap(),
-        &table(&rope.cos),
-        &table(&rope.sin),
-    )
-    .unwrap();
-    let expected =
-        expected.squeeze(0).unwrap().transpose(0, 1).unwrap().reshape((tokens, heads * d)).unwrap();
-    assert_close(&got, &expected, 1e-5);
+    let plain = x.contiguous().unwrap().reshape((tokens, heads, d)).unwrap();
+    let normed = candle_nn::ops::rms_norm(&plain, &norm.weight, norm.eps).unwrap();
+    for (norm, x_normed) in [(Some(&norm), normed), (None, plain)] {
+        let heads_of = Heads { rows: &x, count: heads };
+        let got = Cpu::new().norm_rope(heads_of, norm, &rope, &positions).unwrap();
+        let by_head = x_normed.transpose(0, 1).unwrap().unsqueeze(0).unwrap();
+        let expected = candle_nn::rotary_emb::rope_slow(
+            &by_head.contiguous().unwrap(),
+            &table(&rope.cos),
+            &table(&rope.sin),
+        )
+        .unwrap();
+        let expected = expected.squeeze(0).unwrap().transpose(0, 1).unwrap();
+        assert_close(&got, &expected.reshape((tokens, heads * d)).unwrap(), 1e-5);
+    }
     assert!(
-        Cpu::new().norm_rope(Heads { rows: &x, count: heads }, &norm, &rope, &[20; 9]).is_err(),
+        Cpu::new()
+            .norm_rope(Heads { rows: &x, count: heads }, Some(&norm), &rope, &[20; 9])
+            .is_err(),
         "a position beyond the tables"
     );
 }
@@ -286,10 +320,12 @@ fn gated_unit_equals_candles() {
     let x = random((50, 2 * 70));
     let gate = x.narrow(1, 0, 70).unwrap();
     let up = x.narrow(1, 70, 70).unwrap();
-    let expected = (gate.silu().unwrap() * up).unwrap();
+    let expected = (gate.silu().unwrap() * &up).unwrap();
     let got = Cpu::new().silu_mul(&x).unwrap();
     assert_close(&got, &expected, 2e-6);
     assert_eq!(got.dtype(), DType::F32);
+    let expected = (gate.gelu_erf().unwrap() * up).unwrap();
+    assert_close(&Cpu::new().gelu_mul(&x).unwrap(), &expected, 3e-6);
 }
 
 /// Not a test: prints how this attention and candle's compare.
@@ -323,9 +359,10 @@ fn measure_attention() {
             best * 1e9 / tokens as f64
         };
         let cpu = Cpu::new();
+        let mask = if causal { Mask::Causal } else { Mask::Full };
         let of = |rows, count| Heads { rows, count };
         let ours = time(&|| {
-            cpu.attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, causal, 0.1)
+            cpu.attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, mask, 0.1)
                 .unwrap();
         });
         let candles = time(&|| {

@@ -4,49 +4,14 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert;
 use livedex_model::ModelSpec;
-use serde::Deserialize;
 
 use crate::common::*;
 
-#[derive(Deserialize)]
-struct EmbedCase {
-    kind: String,
-    text: String,
-    ids: Vec<u32>,
-    mean: Vec<f32>,
-    cls: Vec<f32>,
-}
-
-fn cases() -> Vec<EmbedCase> {
-    golden::<EmbedCase>("bert-embed").cases
-}
-
-fn check(spec: ModelSpec, expected: impl Fn(&EmbedCase) -> &[f32]) -> f64 {
-    let mut model = embedder(spec);
-    let tokenizer = model.tokenizer();
-    let cases = cases();
-    let ids: Vec<Vec<u32>> = cases
-        .iter()
-        .map(|case| match case.kind.as_str() {
-            "query" => tokenizer.encode_query(&case.text, Some("ignored")),
-            _ => tokenizer.encode_document(&case.text),
-        })
-        .map(Result::unwrap)
-        .collect();
-    for (ids, case) in ids.iter().zip(&cases) {
-        assert_eq!(ids, &case.ids, "{:?}", case.text);
-    }
-    assert_eq!(model.info().max_tokens, 64, "as sentence_bert_config says");
-    embed_both_ways(&mut model, &ids)
-        .iter()
-        .zip(&cases)
-        .map(|(v, case)| assert_same_direction(v, expected(case), &case.text))
-        .fold(0.0, f64::max)
-}
-
 #[test]
 fn mean_pooled_embeddings_equal_the_reference() {
-    let worst = check(ModelSpec::dir(fixture("bert-embed")), |c| &c.mean);
+    // The limit is sentence_bert_config's.
+    let worst =
+        check_embeddings("bert-embed", ModelSpec::dir(fixture("bert-embed")), 64, |c| &c.mean);
     println!("bert embedder, mean: 1 - cosine at most {worst:.1e}");
 }
 
@@ -55,7 +20,7 @@ fn first_token_embeddings_equal_the_reference() {
     let dir = copy("bert-embed");
     let pooling = r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#;
     std::fs::write(dir.path().join("1_Pooling/config.json"), pooling).unwrap();
-    let worst = check(ModelSpec::dir(dir.path()), |c| &c.cls);
+    let worst = check_embeddings("bert-embed", ModelSpec::dir(dir.path()), 64, |c| &c.cls);
     println!("bert embedder, cls: 1 - cosine at most {worst:.1e}");
 }
 
@@ -112,7 +77,7 @@ fn hidden_states_equal_candle_transformers() {
     let builder = VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu).unwrap();
     let peer = bert::BertModel::load(builder, &config).unwrap();
     let mut model = embedder(ModelSpec::dir(&folder));
-    for case in cases() {
+    for case in golden::<EmbedCase>("bert-embed").cases {
         let ids = Tensor::new(case.ids.as_slice(), &Device::Cpu).unwrap().unsqueeze(0).unwrap();
         let types = ids.zeros_like().unwrap();
         let hidden = peer.forward(&ids, &types, None).unwrap();

@@ -29,6 +29,17 @@ pub(crate) struct PairCase {
     pub(crate) score: f32,
 }
 
+/// A text and its vectors, by either pooling.
+#[derive(Deserialize)]
+pub(crate) struct EmbedCase {
+    /// `query` or `document`, with the prompts of that; `bare`: without; `token`: one id as it is.
+    pub(crate) kind: String,
+    pub(crate) text: String,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) cls: Vec<f32>,
+}
+
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
@@ -67,6 +78,14 @@ pub(crate) fn copy(name: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     walk(&fixture(name), dir.path());
     dir
+}
+
+/// Changes a copy's `config.json`.
+pub(crate) fn edit_config(folder: &Path, change: impl Fn(&mut serde_json::Value)) {
+    let path = folder.join("config.json");
+    let mut value = read(&path);
+    change(&mut value);
+    std::fs::write(path, value.to_string()).unwrap();
 }
 
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
@@ -140,6 +159,41 @@ pub(crate) fn check_pairs(mut spec: ModelSpec, cases: &[PairCase]) -> f32 {
         assert_eq!(model.forward(&[]).unwrap(), Vec::<f32>::new());
     }
     worst
+}
+
+/// Checks an embedder's ids, limit and vectors against what the reference wrote for `name`. Gives
+/// the worst `1 - cosine`.
+pub(crate) fn check_embeddings(
+    name: &str,
+    spec: ModelSpec,
+    max_tokens: usize,
+    expected: impl Fn(&EmbedCase) -> &[f32],
+) -> f64 {
+    let bare = ModelSpec {
+        query_prompt: Some(String::new()),
+        document_prompt: Some(String::new()),
+        ..spec.clone()
+    };
+    let mut model = embedder(spec);
+    let (tokenizer, bare) = (model.tokenizer(), embedder(bare).tokenizer());
+    let cases = golden::<EmbedCase>(name).cases;
+    let mut ids = Vec::new();
+    for case in &cases {
+        let got = match case.kind.as_str() {
+            "query" => tokenizer.encode_query(&case.text, Some("ignored")),
+            "document" => tokenizer.encode_document(&case.text),
+            "bare" => bare.encode_document(&case.text),
+            _ => Ok(case.ids.clone()),
+        };
+        ids.push(got.unwrap());
+        assert_eq!(ids.last().unwrap(), &case.ids, "{:?}", case.text);
+    }
+    assert_eq!(model.info().max_tokens, max_tokens);
+    embed_both_ways(&mut model, &ids)
+        .iter()
+        .zip(&cases)
+        .map(|(v, case)| assert_same_direction(v, expected(case), &case.text))
+        .fold(0.0, f64::max)
 }
 
 /// Embeds `ids` in one batch, after checking that one by one gives the same.

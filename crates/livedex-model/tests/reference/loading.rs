@@ -50,10 +50,13 @@ fn missing_folders_and_files_are_named() {
 fn an_unknown_architecture_is_refused_with_the_list_of_known_ones() {
     let dir = copy("bert-embed");
     edit(&dir.path().join("config.json"), |c| {
-        c["model_type"] = "roberta".into();
-        c["architectures"] = serde_json::json!(["RobertaModel"]);
+        c["model_type"] = "distilbert".into();
+        c["architectures"] = serde_json::json!(["DistilBertModel"]);
     });
-    refused(ModelSpec::dir(dir.path()), &["roberta", "RobertaModel", "bert", "qwen3"]);
+    refused(
+        ModelSpec::dir(dir.path()),
+        &["distilbert", "DistilBertModel", "supported: bert", "xlm-roberta", "modernbert", "qwen3"],
+    );
     let dir = copy("qwen3-embed");
     edit(&dir.path().join("config.json"), |c| {
         c["rope_scaling"] = serde_json::json!({"rope_type": "yarn", "factor": 4.0});
@@ -169,6 +172,8 @@ fn fingerprints_follow_the_numbers() {
         first,
         print(ModelSpec { max_tokens: Some(32), ..base() }),
         print(ModelSpec { dimension: Some(32), ..base() }),
+        print(ModelSpec { query_prompt: Some("q: ".into()), ..base() }),
+        print(ModelSpec { document_prompt: Some(String::new()), ..base() }),
     ];
     std::fs::write(moved.path().join("1_Pooling/config.json"), r#"{"pooling_mode": "cls"}"#)
         .unwrap();

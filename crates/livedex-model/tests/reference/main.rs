@@ -14,6 +14,8 @@ mod hub;
 mod loading;
 mod long;
 mod minilm;
+mod modernbert;
 mod prompts;
 mod qwen3;
 mod sharing;
+mod xlmr;

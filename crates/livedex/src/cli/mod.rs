@@ -107,6 +107,9 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Check the configuration and every connection
     Check(CheckArgs),
+    /// Look at a model by itself
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Print the JSON Schemas of the messages
     Schema(SchemaArgs),
 }
@@ -189,6 +192,54 @@ pub(crate) struct CheckArgs {
     /// Print the effective configuration, secrets redacted, and check nothing else
     #[arg(long)]
     pub(crate) print_config: bool,
+}
+
+/// What to do with a model.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Load a model, say what it is, try it on one line and measure its speed
+    Check(ModelArgs),
+}
+
+/// Arguments of `models check`.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A folder in Hugging Face layout, or a hub id such as intfloat/multilingual-e5-small
+    #[arg(value_name = "FOLDER|ID")]
+    pub(crate) model: String,
+    /// Of a hub id: a branch, tag or commit [default: main]
+    #[arg(long)]
+    pub(crate) revision: Option<String>,
+    /// A PEFT LoRA adapter, merged at load
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// What to load it as [default: what its files make it]
+    #[arg(long, value_enum)]
+    pub(crate) role: Option<ModelRole>,
+    /// What an embedder puts before a query [default: what its files say]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) query_prompt: Option<String>,
+    /// What an embedder puts before a document [default: what its files say]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) document_prompt: Option<String>,
+    /// The line to embed, or to score
+    #[arg(long, default_value = "Threads share data safely through a mutex in an Arc.")]
+    pub(crate) text: String,
+    /// The question that the line is compared with
+    #[arg(long, default_value = "How do I share data between threads?")]
+    pub(crate) query: String,
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a model is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelRole {
+    /// Stage 1: a text to a vector.
+    Embedder,
+    /// Stage 2: a question and a text to a score.
+    Reranker,
 }
 
 /// Arguments of `schema`.

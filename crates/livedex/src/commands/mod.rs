@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, ModelsCommand},
     config,
     worker::{self, Roles},
 };
 
 mod check;
 mod files;
+mod models;
 mod publish;
 mod query;
 mod schema;
@@ -38,6 +39,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(_) => check::run(&cli.global).await,
+        Command::Models(ModelsCommand::Check(args)) => models::check(&read()?, args).await,
         Command::Schema(args) => schema::run(args),
     }
 }

@@ -22,6 +22,7 @@ mod secret;
 mod validate;
 
 pub(crate) use load::FlagOverride;
+pub(crate) use models::Hub;
 pub(crate) use print::effective;
 
 /// One thing that is wrong, with the key as it is written in the file.
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) embedder: Option<ModelSpec>,
     /// Stage 2; `None` if switched off.
     pub(crate) reranker: Option<ModelSpec>,
+    /// Where models come from that are no folder.
+    pub(crate) hub: Hub,
     /// The models' device.
     pub(crate) runtime: RuntimeConfig,
     /// How documents are split.

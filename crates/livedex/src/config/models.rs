@@ -4,28 +4,43 @@ use std::path::{Path, PathBuf};
 
 use livedex_model::{Matmul, ModelSource, ModelSpec};
 
-use super::raw::{RawEmbedder, RawHub, RawReranker};
+use super::{
+    raw::{RawEmbedder, RawReranker},
+    secret::Secret,
+};
 
 /// The embedder, if one is named.
-pub(super) fn embedder(raw: &RawEmbedder, matmul: Matmul, hub: &Hub<'_>) -> Option<ModelSpec> {
+pub(super) fn embedder(
+    raw: &RawEmbedder,
+    matmul: Matmul,
+    hub: &Hub,
+    base: &Path,
+) -> Option<ModelSpec> {
     let model = raw.model.as_deref()?;
     Some(ModelSpec {
-        adapter: raw.adapter.as_ref().map(|path| hub.base.join(path)),
+        adapter: raw.adapter.as_ref().map(|path| base.join(path)),
         expected_sha256: raw.sha256.clone(),
         max_tokens: raw.max_tokens,
         dimension: raw.dimension,
         instruction: raw.instruction.clone(),
+        query_prompt: raw.query_prompt.clone(),
+        document_prompt: raw.document_prompt.clone(),
         precision: raw.precision,
         matmul,
-        ..ModelSpec::new(hub.source(model, raw.revision.as_deref()))
+        ..ModelSpec::new(hub.source(base, model, raw.revision.as_deref()))
     })
 }
 
 /// The reranker, if one is named and it is not switched off.
-pub(super) fn reranker(raw: &RawReranker, matmul: Matmul, hub: &Hub<'_>) -> Option<ModelSpec> {
+pub(super) fn reranker(
+    raw: &RawReranker,
+    matmul: Matmul,
+    hub: &Hub,
+    base: &Path,
+) -> Option<ModelSpec> {
     let model = raw.model.as_deref().filter(|_| raw.enabled)?;
     Some(ModelSpec {
-        adapter: raw.adapter.as_ref().map(|path| hub.base.join(path)),
+        adapter: raw.adapter.as_ref().map(|path| base.join(path)),
         expected_sha256: raw.sha256.clone(),
         max_tokens: raw.max_tokens,
         instruction: raw.instruction.clone(),
@@ -33,34 +48,33 @@ pub(super) fn reranker(raw: &RawReranker, matmul: Matmul, hub: &Hub<'_>) -> Opti
         matmul,
         prompt_form: raw.prompt_form,
         long_documents: raw.long_documents,
-        ..ModelSpec::new(hub.source(model, raw.revision.as_deref()))
+        ..ModelSpec::new(hub.source(base, model, raw.revision.as_deref()))
     })
 }
 
-/// Where models come from that are no folder.
-pub(super) struct Hub<'a> {
-    /// `[hub]`.
-    pub(super) raw: &'a RawHub,
+/// Where models come from that are no folder: `[hub]`.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(super) endpoint: Option<String>,
     /// The access token, already read from its file.
-    pub(super) token: Option<String>,
-    /// Where relative paths start.
-    pub(super) base: &'a Path,
+    pub(super) token: Option<Secret>,
+    pub(super) cache_dir: Option<PathBuf>,
 }
 
-impl Hub<'_> {
-    /// A folder where there is one; else a hub id where it looks like one (`owner/name`); else
-    /// a folder, so that the error speaks of a missing folder.
-    fn source(&self, model: &str, revision: Option<&str>) -> ModelSource {
-        let dir: PathBuf = self.base.join(model);
+impl Hub {
+    /// A folder where there is one, below `base`; else a hub id where it looks like one
+    /// (`owner/name`); else a folder, so that the error speaks of a missing folder.
+    pub(crate) fn source(&self, base: &Path, model: &str, revision: Option<&str>) -> ModelSource {
+        let dir: PathBuf = base.join(model);
         if dir.is_dir() || !looks_like_hub_id(model) {
             return ModelSource::Dir(dir);
         }
         ModelSource::Hub {
             repo: model.to_owned(),
             revision: revision.map(str::to_owned),
-            endpoint: self.raw.endpoint.clone(),
-            token: self.token.clone(),
-            cache_dir: self.raw.cache_dir.as_ref().map(|path| self.base.join(path)),
+            endpoint: self.endpoint.clone(),
+            token: self.token.as_ref().map(|token| token.expose().to_owned()),
+            cache_dir: self.cache_dir.clone(),
         }
     }
 }
@@ -85,8 +99,8 @@ mod tests {
     fn what_a_reranker_does_with_prompt_and_length_is_passed_on() {
         let spec = |toml: &str| {
             let raw: RawReranker = toml::from_str(toml).unwrap();
-            let (raw_hub, base) = (RawHub::default(), Path::new("."));
-            reranker(&raw, Matmul::Candle, &Hub { raw: &raw_hub, token: None, base }).unwrap()
+            let hub = Hub { endpoint: None, token: None, cache_dir: None };
+            reranker(&raw, Matmul::Candle, &hub, Path::new(".")).unwrap()
         };
         let plain = spec("model = 'a/b'");
         assert_eq!((plain.prompt_form, plain.long_documents), (None, LongDocuments::BestPart));

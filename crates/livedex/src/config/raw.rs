@@ -154,6 +154,8 @@ pub(crate) struct RawEmbedder {
     pub(crate) max_tokens: Option<usize>,
     pub(crate) dimension: Option<usize>,
     pub(crate) instruction: Option<String>,
+    pub(crate) query_prompt: Option<String>,
+    pub(crate) document_prompt: Option<String>,
     pub(crate) precision: Precision,
 }
 

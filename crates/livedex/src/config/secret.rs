@@ -10,7 +10,6 @@ pub(crate) struct Secret(String);
 
 impl Secret {
     /// Wraps a value.
-    #[cfg(test)]
     pub(crate) fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }

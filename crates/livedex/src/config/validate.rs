@@ -95,15 +95,24 @@ impl Check<'_> {
         let pipeline = self.pipeline(raw);
         let hub_token =
             self.secret("hub.token", raw.hub.token.as_ref(), raw.hub.token_file.as_ref());
-        let hub = Hub { raw: &raw.hub, token: hub_token, base: self.base };
-        let (embedder, reranker) = (
-            models::embedder(&raw.embedder, raw.runtime.matmul, &hub),
-            models::reranker(&raw.reranker, raw.runtime.matmul, &hub),
-        );
+        let hub = Hub {
+            endpoint: raw.hub.endpoint.clone(),
+            token: hub_token.map(Secret::new),
+            cache_dir: self.file(&raw.hub.cache_dir),
+        };
+        let matmul = raw.runtime.matmul;
+        let embedder = models::embedder(&raw.embedder, matmul, &hub, self.base);
+        let reranker = models::reranker(&raw.reranker, matmul, &hub, self.base);
         if embedder.is_some() && raw.reranker.enabled && reranker.is_none() {
             self.wrong(
                 "reranker.model",
                 "is not set; name a model folder or a hub id, or set reranker.enabled = false",
+            );
+        }
+        if raw.embedder.instruction.is_some() && raw.embedder.query_prompt.is_some() {
+            self.wrong(
+                "embedder.query_prompt",
+                "is set, and so is embedder.instruction, which it takes the place of; keep one",
             );
         }
         Config {
@@ -112,6 +121,7 @@ impl Check<'_> {
             nats: self.nats(raw),
             embedder,
             reranker,
+            hub,
             runtime: self.runtime(raw),
             chunk: self.chunk(raw),
             stop_deadline: query.drain + pipeline.drain + CLOSE_ALLOWANCE,
