@@ -37,17 +37,41 @@ impl Linear {
                 vectors.push(weights.get(&format!("{name}.bias"), *outputs)?);
             }
         }
-        let prepared = |source| LoadError::Device {
-            model: weights.checkpoint().files()[0].display().to_string(),
-            source,
+        Self::new(weights, &matrices, &vectors, inputs)
+    }
+
+    /// As [`Self::load`], of layers that the checkpoint holds stacked under one name: `layers` of
+    /// them, of `outputs` each.
+    pub(crate) fn load_stacked(
+        weights: &Weights,
+        name: &str,
+        (layers, outputs): (usize, usize),
+        inputs: usize,
+        bias: bool,
+    ) -> std::result::Result<Self, LoadError> {
+        let all = layers * outputs;
+        let stacked = weights.get(&format!("{name}.weight"), (all, inputs))?;
+        let matrices = stacked.chunk(layers, 0).map_err(|source| prepared(weights, source))?;
+        let vector = bias.then(|| weights.get(&format!("{name}.bias"), all)).transpose()?;
+        Self::new(weights, &matrices, vector.as_slice(), inputs)
+    }
+
+    fn new(
+        weights: &Weights,
+        matrices: &[Tensor],
+        biases: &[Tensor],
+        inputs: usize,
+    ) -> std::result::Result<Self, LoadError> {
+        let stack = || -> Result<Self> {
+            let bias = match biases {
+                [] => None,
+                biases => Some(Tensor::cat(biases, 0)?),
+            };
+            let outputs = 0..matrices.iter().map(|m| m.dims()[0]).sum();
+            let matrix = Arc::new(Matrix::new(weights.products(), matrices, inputs)?);
+            Ok(Self { matrix, bias, outputs })
         };
-        let bias = match vectors.as_slice() {
-            [] => None,
-            vectors => Some(Tensor::cat(vectors, 0).map_err(prepared)?),
-        };
-        let matrix = Matrix::new(weights.products(), &matrices, inputs).map_err(prepared)?;
-        let outputs = 0..names.iter().map(|(_, outputs)| outputs).sum();
-        Ok(Self { matrix: Arc::new(matrix), bias, outputs })
+        stack().map_err(|source| prepared(weights, source))
     }
 
     /// The part with outputs `start..start + len`, which begins and ends where a stacked layer
@@ -80,4 +104,9 @@ impl Linear {
     pub(crate) fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
+}
+
+fn prepared(weights: &Weights, source: candle_core::Error) -> LoadError {
+    let model = weights.checkpoint().files()[0].display().to_string();
+    LoadError::Device { model, source }
 }
