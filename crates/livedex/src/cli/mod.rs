@@ -222,6 +222,9 @@ pub(crate) struct ModelArgs {
     /// What an embedder puts before a document [default: what its files say]
     #[arg(long, value_name = "TEXT")]
     pub(crate) document_prompt: Option<String>,
+    /// The numbers its linear layers compute in
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) precision: ModelPrecision,
     /// The line to embed, or to score
     #[arg(long, default_value = "Threads share data safely through a mutex in an Arc.")]
     pub(crate) text: String,
@@ -240,6 +243,18 @@ pub(crate) enum ModelRole {
     Embedder,
     /// Stage 2: a question and a text to a score.
     Reranker,
+}
+
+/// The numbers that a model's linear layers compute in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelPrecision {
+    /// Equal to the reference within rounding.
+    F32,
+    /// Faster, with oneDNN and AVX512-BF16 or AMX.
+    Bf16,
+    /// A quarter of the memory.
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 /// Arguments of `schema`.

@@ -4,14 +4,14 @@ use std::{path::Path, process::ExitCode, time::Instant};
 
 use anyhow::Context;
 use livedex_model::{
-    Description, Model, ModelSpec, Role, inspect,
+    Description, Model, ModelSpec, Precision, Role, inspect,
     speed::{self, Speed},
 };
 use serde_json::{Value, json};
 
 use super::print;
 use crate::{
-    cli::{ModelArgs, ModelRole},
+    cli::{ModelArgs, ModelPrecision, ModelRole},
     config::Config,
 };
 
@@ -25,6 +25,11 @@ pub(super) async fn check(config: &Config, args: &ModelArgs) -> anyhow::Result<E
     spec.adapter.clone_from(&args.adapter);
     spec.query_prompt.clone_from(&args.query_prompt);
     spec.document_prompt.clone_from(&args.document_prompt);
+    spec.precision = match args.precision {
+        ModelPrecision::F32 => Precision::F32,
+        ModelPrecision::Bf16 => Precision::Bf16,
+        ModelPrecision::Q8_0 => Precision::Q8_0,
+    };
     let role = args.role.map(|role| match role {
         ModelRole::Embedder => Role::Embedder,
         ModelRole::Reranker => Role::Reranker,
