@@ -4,6 +4,7 @@ use crate::{
     backend::{LoadedEmbedder, LoadedReranker},
     error::LoadError,
     load::{self, Config, Opened},
+    matrix::QUANTISED_INPUTS,
     settings::Pooling,
     spec::ModelSpec,
     tokenize,
@@ -65,14 +66,18 @@ pub struct Memory {
     pub f32: u64,
     /// 2 bytes a number.
     pub bf16: u64,
-    /// 34 bytes a block of 32 numbers.
+    /// 34 bytes a block of 32 numbers, in the layers that are quantised: those whose inputs are a
+    /// multiple of 256.
     pub q8_0: u64,
 }
 
 impl Memory {
-    fn new(parameters: u64, linear: u64) -> Self {
-        let rest = 4 * (parameters - linear);
-        Self { f32: rest + 4 * linear, bf16: rest + 2 * linear, q8_0: rest + linear * 34 / 32 }
+    fn new(parameters: u64, linear: u64, quantised: u64) -> Self {
+        Self {
+            f32: 4 * parameters,
+            bf16: 4 * (parameters - linear) + 2 * linear,
+            q8_0: 4 * (parameters - quantised) + quantised * 34 / 32,
+        }
     }
 }
 
@@ -123,13 +128,16 @@ impl Opened {
     /// All but what only the loaded model knows.
     fn describe(&self, spec: &ModelSpec, role: Role) -> Description {
         let is_embedder = role == Role::Embedder;
-        let (mut parameters, mut linear) = (0, 0);
+        let (mut parameters, mut linear, mut quantised) = (0, 0, 0);
         for (name, shape) in self.weights.shapes() {
             if self.uses(name, role) {
                 let size = shape.iter().product::<usize>() as u64;
                 parameters += size;
                 if shape.len() == 2 && !name.contains("embed") {
                     linear += size;
+                    if shape[1].is_multiple_of(QUANTISED_INPUTS) {
+                        quantised += size;
+                    }
                 }
             }
         }
@@ -155,7 +163,7 @@ impl Opened {
             instruction: judges.then(|| task.to_owned()),
             max_tokens: 0,
             parameters,
-            memory: Memory::new(parameters, linear),
+            memory: Memory::new(parameters, linear, quantised),
             fingerprint: String::new(),
         }
     }
@@ -230,7 +238,9 @@ mod tests {
         assert_eq!(d.parameters, linear + rest);
         assert_eq!(d.memory.f32, 4 * (linear + rest));
         assert_eq!(d.memory.bf16, 2 * linear + 4 * rest);
-        assert_eq!(d.memory.q8_0, linear + linear / 16 + 4 * rest);
+        // Its layers are too narrow to be quantised.
+        assert_eq!(d.memory.q8_0, 4 * (linear + rest));
+        assert_eq!(Memory::new(100, 64, 32).q8_0, 4 * 68 + 34);
         let d = of("qwen3-rerank");
         assert!(d.instruction.unwrap().starts_with("Given a web search query"));
         assert_eq!((d.dimension, d.query_prompt), (1, None));

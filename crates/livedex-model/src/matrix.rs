@@ -15,7 +15,7 @@ use crate::{
 
 /// candle's quantised products are fast for whole blocks of so many inputs only; a layer with
 /// other inputs stays in f32, where it is faster and more exact.
-const QUANTISED_INPUTS: usize = 256;
+pub(crate) const QUANTISED_INPUTS: usize = 256;
 
 /// Rows of one quantised product: more at a time are slower, their quantised form leaves the
 /// cache.

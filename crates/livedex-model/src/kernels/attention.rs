@@ -1,6 +1,6 @@
 //! Variable-length attention on the CPU, in f32.
 //!
-//! Keys and values are first laid out in panels of 16 columns (keys transposed), then blocks of
+//! Keys and values are first laid out in panels of 32 or 16 columns (keys transposed), then blocks of
 //! query rows are worked off in parallel: six rows of scores at a time, softmax, six rows of
 //! output, so that the scores never leave the first-level cache. A sequence that continues a
 //! prefix takes its keys and values from two sets of panels, the prefix's and its own, so a
@@ -10,8 +10,8 @@
 //!
 //! candle-nn's `flash_attn_varlen_cpu`, which takes one query row and one key at a time, is the
 //! peer that the tests compare with. Measured side by side on two busy cores with AVX-512
-//! (`measure_attention` in the tests): 2x at 16 tokens, 4-7x at 200, 7-9x at 2,048 (12 heads of
-//! 32); 1x, 3x and 5-6x with 16 heads of 128 over 8.
+//! (`measure_attention` in the tests): 1.3x at 16 tokens, 12x at 200, 20x at 2,048 (12 heads of 32);
+//! 1x, 5x and 11x with 16 heads of 128 over 8.
 
 use std::ops::Range;
 
@@ -20,9 +20,13 @@ use rayon::prelude::*;
 
 use super::{Mask, Spans, math};
 
-/// Columns of a panel: one vector of AVX-512, two of AVX2.
-const PANEL: usize = 16;
-/// Query rows of one micro-kernel call: 6 x 16 accumulators fit AVX2's registers.
+/// Columns of a panel where the processor has AVX-512: two vectors. Less, and loading operands
+/// would take longer than multiplying them.
+const WIDE: usize = 32;
+/// Columns of a panel elsewhere: two vectors of AVX2.
+const NARROW: usize = 16;
+/// Query rows of one micro-kernel call: six times two vectors are as many accumulators as fit
+/// AVX2's registers, and enough to hide the latency of a multiplication.
 const ROWS: usize = 6;
 /// Query rows of one parallel task, all heads.
 const TASK_ROWS: usize = 48;
@@ -47,11 +51,11 @@ impl Rows<'_> {
 }
 
 /// The keys and values of one sequence, in panels.
-struct Panels {
+struct Panels<const PANEL: usize> {
     keys: usize,
-    /// `[kv_heads][keys / 16, rounded up][d][16]`
+    /// `[kv_heads][keys / PANEL, rounded up][d][PANEL]`
     k: Vec<f32>,
-    /// `[kv_heads][d / 16, rounded up][keys][16]`
+    /// `[kv_heads][d / PANEL, rounded up][keys][PANEL]`
     v: Vec<f32>,
 }
 
@@ -81,6 +85,14 @@ pub(super) struct Inputs<'a> {
 /// Attention over packed sequences; see [`Kernels::attention`](super::Kernels::attention).
 /// The caller has checked that the rows are as many as the spans say.
 pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec<f32> {
+    #[cfg(target_arch = "x86_64")]
+    if matches!(arch, Arch::V4(_)) {
+        return in_panels::<WIDE>(arch, inputs, spans);
+    }
+    in_panels::<NARROW>(arch, inputs, spans)
+}
+
+fn in_panels<const PANEL: usize>(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec<f32> {
     let Inputs { q, k, v, d, mask, .. } = inputs;
     let starts: Vec<usize> = spans
         .keys
@@ -91,7 +103,7 @@ pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec
             Some(start)
         })
         .collect();
-    let panels: Vec<Panels> = starts
+    let panels: Vec<Panels<PANEL>> = starts
         .par_iter()
         .zip(spans.keys)
         .map(|(&start, &keys)| Panels::new(k, v, d, start, keys))
@@ -125,7 +137,7 @@ pub(super) fn attention(arch: Arch, inputs: Inputs<'_>, spans: Spans<'_>) -> Vec
     out
 }
 
-impl Panels {
+impl<const PANEL: usize> Panels<PANEL> {
     fn new(k: Rows<'_>, v: Rows<'_>, d: usize, start: usize, keys: usize) -> Self {
         let blocks = keys.div_ceil(PANEL);
         let columns = d.div_ceil(PANEL);
@@ -156,15 +168,15 @@ impl Panels {
     }
 }
 
-impl Panels {
-    /// A head's keys: a panel is `d * 16` numbers.
+impl<const PANEL: usize> Panels<PANEL> {
+    /// A head's keys: a panel is `d * PANEL` numbers.
     #[inline(always)]
     fn k(&self, head: usize, d: usize) -> &[f32] {
         let n = self.keys.div_ceil(PANEL) * d * PANEL;
         &self.k[head * n..][..n]
     }
 
-    /// A head's values in some 16 columns: 16 numbers a key.
+    /// A head's values in some columns: `PANEL` numbers a key.
     #[inline(always)]
     fn v(&self, head: usize, column: usize, d: usize) -> &[f32] {
         let n = self.keys * PANEL;
@@ -188,7 +200,12 @@ impl Mask {
 }
 
 #[inline(always)]
-fn run(task: Task<'_>, inputs: Inputs<'_>, prefix: Option<&Panels>, own: &Panels) {
+fn run<const PANEL: usize>(
+    task: Task<'_>,
+    inputs: Inputs<'_>,
+    prefix: Option<&Panels<PANEL>>,
+    own: &Panels<PANEL>,
+) {
     let Inputs { q, k, d, mask, scale, .. } = inputs;
     let width = q.heads * d;
     let rows = task.out.len() / width;
@@ -211,24 +228,24 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, prefix: Option<&Panels>, own: &Panels
             let from = seen(0).start / PANEL * PANEL;
             let most = seen(n - 1).end - from;
             if let Some(prefix) = prefix {
-                write_scores(&mut scores, stride, 0, q_rows, prefix.k(kv_head, d));
+                write_scores::<PANEL>(&mut scores, stride, 0, q_rows, prefix.k(kv_head, d));
             }
             let visible = &own.k(kv_head, d)[from * d..][..most.div_ceil(PANEL) * d * PANEL];
-            write_scores(&mut scores, stride, before, q_rows, visible);
+            write_scores::<PANEL>(&mut scores, stride, before, q_rows, visible);
             let mut sums = [0.0; ROWS];
             for i in 0..ROWS {
                 let row = &mut scores[i * stride..][..before + most];
                 let Range { start, end } = seen(i.min(n - 1));
-                sums[i] = softmax(row, start - from..before + end - from, scale);
+                sums[i] = softmax::<PANEL>(row, start - from..before + end - from, scale);
             }
             let p_rows = |from: usize, len: usize| -> [&[f32]; ROWS] {
                 std::array::from_fn(|i| &scores[i * stride + from..][..len])
             };
             for column in 0..d.div_ceil(PANEL) {
                 let v = &own.v(kv_head, column, d)[from * PANEL..(from + most) * PANEL];
-                let mut products = micro(p_rows(before, most), v);
+                let mut products = micro::<PANEL>(p_rows(before, most), v);
                 if let Some(prefix) = prefix {
-                    let more = micro(p_rows(0, before), prefix.v(kv_head, column, d));
+                    let more = micro::<PANEL>(p_rows(0, before), prefix.v(kv_head, column, d));
                     for (x, y) in products.iter_mut().flatten().zip(more.iter().flatten()) {
                         *x += y;
                     }
@@ -248,7 +265,7 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, prefix: Option<&Panels>, own: &Panels
 
 /// Six rows' scores for the keys of whole panels, from column `at` on.
 #[inline(always)]
-fn write_scores(
+fn write_scores<const PANEL: usize>(
     scores: &mut [f32],
     stride: usize,
     at: usize,
@@ -256,23 +273,26 @@ fn write_scores(
     panels: &[f32],
 ) {
     for (block, panel) in panels.chunks_exact(q_rows[0].len() * PANEL).enumerate() {
-        let products = micro(q_rows, panel);
+        let products = micro::<PANEL>(q_rows, panel);
         for (i, product) in products.iter().enumerate() {
             scores[i * stride + at + block * PANEL..][..PANEL].copy_from_slice(product);
         }
     }
 }
 
-/// `rows x panel`: six rows of length n times n rows of 16.
+/// `rows x panel`: six rows of length n times n rows of a panel.
 #[inline(always)]
-fn micro(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
-    let n = panel.len() / PANEL;
-    let rows = rows.map(|row| &row[..n]);
+fn micro<const PANEL: usize>(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
+    let (columns, _) = panel.as_chunks::<PANEL>();
+    // Of one length, so that no index has to be checked below.
+    let rows = rows.map(|row| &row[..columns.len()]);
     let mut sums = [[0.0f32; PANEL]; ROWS];
-    for (j, column) in panel.chunks_exact(PANEL).enumerate() {
+    for j in 0..columns.len() {
+        // A copy, which stays in registers for all rows.
+        let column = columns[j];
         for (sum, row) in sums.iter_mut().zip(&rows) {
             let x = row[j];
-            for (s, c) in sum.iter_mut().zip(column) {
+            for (s, c) in sum.iter_mut().zip(&column) {
                 *s = x.mul_add(*c, *s);
             }
         }
@@ -283,7 +303,7 @@ fn micro(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
 /// Turns scores into unnormalised weights, zero outside `seen`; gives the factor that makes
 /// them sum to 1.
 #[inline(always)]
-fn softmax(row: &mut [f32], seen: Range<usize>, scale: f32) -> f32 {
+fn softmax<const PANEL: usize>(row: &mut [f32], seen: Range<usize>, scale: f32) -> f32 {
     row[..seen.start].fill(0.0);
     row[seen.end..].fill(0.0);
     let visible = &mut row[seen];

@@ -19,7 +19,7 @@ const GRAIN: usize = 16 * 1024;
 
 /// The CPU.
 pub(crate) struct Cpu {
-    arch: Arch,
+    pub(super) arch: Arch,
 }
 
 impl Cpu {

@@ -5,6 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::attention::cpu_flash::varlen::flash_attn_varlen_cpu;
 use proptest::prelude::*;
+use pulp::Arch;
 
 use super::*;
 
@@ -92,6 +93,11 @@ proptest! {
     }
 }
 
+/// This processor, and one without vectors.
+fn cpus() -> [Cpu; 2] {
+    [Cpu::new(), Cpu { arch: Arch::Scalar }]
+}
+
 /// One query row and one key at a time, in f64, keys of two segments put together first.
 fn naive_attention(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
@@ -168,11 +174,13 @@ proptest! {
         let of = |rows, count| Heads { rows, count };
         let mask = if causal { Mask::Causal } else { Mask::Full };
         let scale = 1.0 / (d as f32).sqrt();
-        let got = Cpu::new()
-            .attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, mask, scale)
-            .unwrap();
         let expected = naive_attention((&q, &k, &v), (heads, kv_heads, d), spans, mask);
-        assert_close(&got, &expected, 1e-5);
+        for cpu in cpus() {
+            let got = cpu
+                .attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, mask, scale)
+                .unwrap();
+            assert_close(&got, &expected, 1e-5);
+        }
     }
 
     #[test]
@@ -190,9 +198,11 @@ proptest! {
         let of = |rows| Heads { rows, count: 1 };
         let spans = Spans { queries: &queries, keys: &keys, prefixes: &[] };
         let mask = Mask::Near(reach);
-        let got = Cpu::new().attention(of(&q), of(&k), of(&v), spans, mask, scale);
         let expected = naive_attention((&q, &k, &v), (1, 1, d), spans, mask);
-        assert_close(&got.unwrap(), &expected, 1e-5);
+        for cpu in cpus() {
+            let got = cpu.attention(of(&q), of(&k), of(&v), spans, mask, scale);
+            assert_close(&got.unwrap(), &expected, 1e-5);
+        }
     }
 }
 
