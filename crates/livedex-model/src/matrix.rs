@@ -9,7 +9,7 @@ use candle_core::{
 use livedex_onednn::Packed;
 
 use crate::{
-    kernels::{Activation, Kernels, cpu},
+    kernels::{Activation, Kernels, cpu, rows},
     precision::Products,
 };
 
@@ -110,19 +110,19 @@ fn multiply_packed(
     outputs: &Range<usize>,
     finish: Option<(&Tensor, Activation)>,
 ) -> Result<Tensor> {
-    let rows = x.dim(0)?;
+    let count = x.dim(0)?;
     let product = cpu::with_slice(x, |x| {
         let product = match finish {
             None => packed.multiply(x, outputs.clone(), &|_, _| {}),
             Some((bias, activation)) => cpu::with_slice(bias, |bias| {
                 let finish = |tile: &mut [f32], part: Range<usize>| {
                     let part = part.start - outputs.start..part.end - outputs.start;
-                    cpu::add_activate(tile, &bias[part], activation);
+                    rows::add_activate(tile, &bias[part], activation);
                 };
                 Ok(packed.multiply(x, outputs.clone(), &finish))
             })?,
         };
         product.map_err(candle_core::Error::wrap)
     })?;
-    Tensor::from_vec(product, (rows, outputs.len()), x.device())
+    Tensor::from_vec(product, (count, outputs.len()), x.device())
 }

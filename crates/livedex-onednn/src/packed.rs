@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use crate::{
@@ -246,17 +246,28 @@ fn pack(
 fn to_bf16(x: &[f32]) -> Vec<u16> {
     let arch = Arch::new();
     let mut out = vec![0u16; x.len()];
-    out.par_chunks_mut(CONVERTED).zip(x.par_chunks(CONVERTED)).for_each(|(out, x)| {
-        arch.dispatch(
-            #[inline(always)]
-            || {
-                for (o, x) in out.iter_mut().zip(x) {
-                    let bits = x.to_bits();
-                    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
-                    *o = if x.is_nan() { 0x7fc0 } else { rounded };
-                }
-            },
-        );
-    });
+    out.par_chunks_mut(CONVERTED)
+        .zip(x.par_chunks(CONVERTED))
+        .for_each(|(out, x)| arch.dispatch(Round { x, out }));
     out
+}
+
+/// A type and not a closure, which would not be inlined for certain and so be compiled for the
+/// lowest instruction set.
+struct Round<'a> {
+    x: &'a [f32],
+    out: &'a mut [u16],
+}
+
+impl NullaryFnOnce for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (o, x) in self.out.iter_mut().zip(self.x) {
+            let bits = x.to_bits();
+            let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
+            *o = if x.is_nan() { 0x7fc0 } else { rounded };
+        }
+    }
 }

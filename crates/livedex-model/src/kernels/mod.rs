@@ -7,6 +7,7 @@ mod attention;
 pub(crate) mod cpu;
 mod few;
 mod math;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
 mod vector;
