@@ -151,16 +151,12 @@ impl Panels {
 }
 
 impl Mask {
-    /// The keys, of `keys` in all, that the query at `own` sees. Start and end never decrease
-    /// with `own`.
-    #[inline(always)]
-    fn seen(self, own: usize, keys: usize) -> Range<usize> {
+    /// How many keys before its own, and how many behind it, a query sees.
+    fn reach(self) -> (usize, usize) {
         match self {
-            Self::Full => 0..keys,
-            Self::Causal => 0..own + 1,
-            Self::Near(reach) => {
-                own.saturating_sub(reach)..own.saturating_add(reach).saturating_add(1).min(keys)
-            }
+            Self::Full => (usize::MAX, usize::MAX),
+            Self::Causal => (usize::MAX, 0),
+            Self::Near(reach) => (reach, reach),
         }
     }
 }
@@ -169,6 +165,7 @@ impl Mask {
 fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
     let Inputs { q, k, d, mask, scale, .. } = inputs;
     let kv_heads = k.heads;
+    let (before, behind) = mask.reach();
     let width = q.heads * d;
     let rows = task.out.len() / width;
     let keys = panels.keys;
@@ -187,11 +184,14 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
             // A last group with fewer rows computes its last row again.
             let q_rows: [&[f32]; ROWS] =
                 std::array::from_fn(|i| q.head(task.row + first + i.min(n - 1), head, d));
-            let seen = |i: usize| mask.seen(task.own + first + i, keys);
+            let seen = |i: usize| {
+                let own = task.own + first + i;
+                own.saturating_sub(before)..own.saturating_add(behind).saturating_add(1).min(keys)
+            };
             // What one of the rows sees, from the start of a panel: scores begin there.
             let from = seen(0).start / PANEL * PANEL;
             let most = seen(n - 1).end - from;
-            let panels = k.chunks_exact(d * PANEL).skip(from / PANEL);
+            let panels = k[from * d..].chunks_exact(d * PANEL);
             for (block, panel) in panels.enumerate().take(most.div_ceil(PANEL)) {
                 let products = micro(q_rows, panel);
                 for (i, product) in products.iter().enumerate() {
@@ -207,7 +207,7 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
             let p_rows: [&[f32]; ROWS] =
                 std::array::from_fn(|i| &scores[i * stride..i * stride + most]);
             for (column, panel) in v.chunks_exact(keys * PANEL).enumerate() {
-                let products = micro(p_rows, &panel[from * PANEL..(from + most) * PANEL]);
+                let products = micro(p_rows, &panel[from * PANEL..][..most * PANEL]);
                 let at = column * PANEL;
                 let take = PANEL.min(d - at);
                 for i in 0..n {
@@ -224,18 +224,27 @@ fn run(task: Task<'_>, inputs: Inputs<'_>, panels: &Panels) {
 /// `rows x panel`: six rows of length n times n rows of 16.
 #[inline(always)]
 fn micro(rows: [&[f32]; ROWS], panel: &[f32]) -> [[f32; PANEL]; ROWS] {
-    let n = panel.len() / PANEL;
-    let rows = rows.map(|row| &row[..n]);
-    let mut sums = [[0.0f32; PANEL]; ROWS];
-    for (j, column) in panel.chunks_exact(PANEL).enumerate() {
-        for (sum, row) in sums.iter_mut().zip(&rows) {
-            let x = row[j];
-            for (s, c) in sum.iter_mut().zip(column) {
-                *s = x.mul_add(*c, *s);
-            }
-        }
+    let (columns, _) = panel.as_chunks::<PANEL>();
+    let [a, b, c, d, e, f] = rows.map(|row| &row[..columns.len()]);
+    // Six variables and not an array of six: whether the compiler unrolls a loop over the rows
+    // depends on the code around it, and without that the sums would live in memory.
+    let [mut s0, mut s1, mut s2, mut s3, mut s4, mut s5] = [[0.0f32; PANEL]; ROWS];
+    for (j, column) in columns.iter().enumerate() {
+        add_scaled(&mut s0, a[j], column);
+        add_scaled(&mut s1, b[j], column);
+        add_scaled(&mut s2, c[j], column);
+        add_scaled(&mut s3, d[j], column);
+        add_scaled(&mut s4, e[j], column);
+        add_scaled(&mut s5, f[j], column);
     }
-    sums
+    [s0, s1, s2, s3, s4, s5]
+}
+
+#[inline(always)]
+fn add_scaled(sum: &mut [f32; PANEL], x: f32, column: &[f32; PANEL]) {
+    for (s, c) in sum.iter_mut().zip(column) {
+        *s = x.mul_add(*c, *s);
+    }
 }
 
 /// Turns scores into unnormalised weights, zero outside `seen`; gives the factor that makes
