@@ -32,8 +32,8 @@ SHARD_BYTES = 400 << 20
 def randomise(model, seed):
     """Weights of the size that keeps activations of order one through all layers.
 
-    Embeddings are small as in trained checkpoints: with tied weights they are the head too, and
-    larger ones would push every probability to 0 or 1.
+    Embeddings have the published configurations' `initializer_range`: with tied weights they are
+    the head too, and larger ones would push every probability to 0 or 1.
     """
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
@@ -44,7 +44,7 @@ def randomise(model, seed):
         elif p.dim() == 1:
             noise *= 0.1
         elif "embed" in name or "lm_head" in name:
-            noise *= 0.04
+            noise *= 0.02
         else:
             noise *= 1.2 / p.shape[1] ** 0.5
         tensors[name] = noise.bfloat16()

@@ -13,8 +13,9 @@ BATCH_SIZES = [4, 32, 128]
 
 def measure(shape, livedex, options, out):
     texts = Texts(shape.folder)
-    mix = texts.log_normal(max(shape.round_tokens, 1500), MEAN, shape.max_tokens)
-    cases = {f"{n} tokens": [n] * (shape.round_tokens // n) for n in LENGTHS}
+    tokens = options.round_tokens or shape.round_tokens
+    mix = texts.log_normal(tokens, MEAN, shape.max_tokens)
+    cases = {f"{n} tokens": [n] * max(tokens // n, 1) for n in LENGTHS}
     cases[f"mix, mean {MEAN}"] = mix
 
     peers = {p: Transformers(shape.folder, p, shape.pooling) for p in ("f32", "bf16")}

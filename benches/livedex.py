@@ -28,6 +28,16 @@ class Livedex:
         )
         self.precisions = self.ask(do="precisions")["precisions"]
 
+    def keep_usable(self, folder):
+        """Drops the precisions that do not load on this machine, and says why."""
+        for precision in list(self.precisions):
+            try:
+                self.load("probe", "embedder", folder, precision)
+            except LivedexError as error:
+                print(f"without Livedex {precision}: {error}")
+                self.precisions.remove(precision)
+        self.unload("probe")
+
     def ask(self, **request):
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()

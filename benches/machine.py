@@ -1,6 +1,7 @@
 """What the numbers were measured on, for the head of every report."""
 
 import datetime
+import os
 import platform
 import re
 import subprocess
@@ -12,6 +13,11 @@ import transformers
 # What decides the speed of matrix products on x86.
 FLAGS = ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_tile", "amx_bf16",
          "amx_int8"]
+
+
+def cores():
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def output(*command):

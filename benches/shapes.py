@@ -11,7 +11,7 @@ class Embedding:
     title: str
     folder: pathlib.Path
     pooling: str
-    # Tokens of one round: a second or a few on two cores.
+    # Tokens of one round: some seconds on two cores.
     round_tokens: int
     max_tokens: int = 512
 

@@ -35,14 +35,15 @@ def arguments():
     parser.add_argument("--model", type=listed(MODELS), default=MODELS,
                         help=f"shapes: {','.join(MODELS)}")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0))
-                        if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    parser.add_argument("--threads", type=int, default=machine.cores())
     parser.add_argument("--candidates", type=listed(), default=[50],
                         help="candidates of a query, for example 50,100")
     parser.add_argument("--layers", type=int, default=4,
                         help="layers of the reranker in the 0.6B shape; 28 is the real one")
     parser.add_argument("--full", action="store_true",
                         help="50 and 100 candidates on all 28 layers: hours")
+    parser.add_argument("--round-tokens", type=int,
+                        help="tokens of one round of embedding; 0.6b 1024, small 8192")
     parser.add_argument("--lane-seconds", type=float, default=20)
     parser.add_argument("--data", default=checkpoints.default_folder(),
                         help="where made checkpoints are kept")
@@ -65,6 +66,7 @@ def main():
     machine_ = machine.describe(options.threads)
     out = Report(machine_, machine.sentence(machine_), options.markdown)
     with Livedex(options.examples, options.threads) as livedex:
+        livedex.keep_usable(made.small(options.minilm)[0])
         for name in options.model:
             shape = shapes.embedding(name, made, options.minilm)
             if "embed" in options.only:

@@ -24,12 +24,13 @@ class Texts:
         words = [name.removeprefix("Ġ") for name in names
                  if name.startswith("Ġ") == byte_level]
         words = [w for w in words if w.isascii() and w.isalpha() and w.islower() and len(w) > 2]
-        return [w for w in words if len(self.ids("a " + w)) == 2 + self.special]
+        ids = self.ids(["a " + word for word in words])
+        return [w for w, i in zip(words, ids) if len(i) == 2 + self.special]
 
     def text(self, tokens):
         """A text of `tokens` tokens, special ones included."""
         n = tokens - self.special
-        # A text starts with a letter: the first word of a text is cut in another way.
+        # It starts with a letter: byte-level tokenizers cut the first word in another way.
         return "a" + "".join(" " + self.random.choice(self.words) for _ in range(n - 1))
 
     def batch(self, lengths):

@@ -21,7 +21,9 @@ Where is the capital of China? The capital of China is Beijing. yes no yes no ye
 Gravity is a force that attracts two bodies towards each other and gives weight to objects.
 Judge whether the Document meets the requirements based on the Query and the Instruct provided.
 Note that the answer can only be "yes" or "no". system user assistant
-<Instruct>: <Query>: <Document>: Given a web search query, retrieve relevant passages"""
+<Instruct>: <Query>: <Document>: Given a web search query, retrieve relevant passages
+yes
+no"""
 
 
 def published(role):

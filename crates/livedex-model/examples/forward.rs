@@ -4,7 +4,8 @@
 //! `{"error": ...}`, and the next one is read. `benches/livedex.py` is the client.
 //!
 //! Seconds are measured here, around the forward passes alone. Inputs are token ids, in order
-//! in batches of at most `budget` tokens as the runtime makes them.
+//! in batches of at most `budget` tokens as the runtime makes them: what the pairs of a batch share
+//! counts once.
 
 use std::{
     collections::HashMap,
@@ -134,12 +135,15 @@ impl Models {
             }
             Request::Embed { name, ids, run } => {
                 let model = find(&mut self.embedders, &name)?;
-                timed(ids, Vec::len, &run, |batch| model.forward(batch))
+                timed(ids, |ids, _| ids.len(), &run, |batch| model.forward(batch))
             }
             Request::Score { name, pairs, run } => {
                 let model = find(&mut self.rerankers, &name)?;
                 let pairs = pairs.into_iter().map(PairTokens::from).collect();
-                timed(pairs, |pair| pair.ids.len(), &run, |batch| model.forward(batch))
+                let cost = |pair: &PairTokens, first: bool| {
+                    pair.ids.len().saturating_sub(if first { 0 } else { pair.shared_prefix })
+                };
+                timed(pairs, cost, &run, |batch| model.forward(batch))
             }
         }
     }
@@ -180,11 +184,11 @@ fn find<'a, T>(models: &'a mut HashMap<String, T>, name: &str) -> Result<&'a mut
 /// results of the last.
 fn timed<I, O: Serialize>(
     inputs: Vec<I>,
-    tokens: impl Fn(&I) -> usize,
+    cost: impl Fn(&I, bool) -> usize,
     run: &Run,
     mut forward: impl FnMut(&[I]) -> Result<Vec<O>, ForwardError>,
 ) -> Result<Value, Failure> {
-    let batches = batches(inputs, tokens, run.budget);
+    let batches = batches(inputs, cost, run.budget);
     let mut seconds = Vec::with_capacity(run.times);
     let mut results = Vec::new();
     for _ in 0..run.times {
@@ -202,17 +206,18 @@ fn timed<I, O: Serialize>(
     })
 }
 
-fn batches<I>(inputs: Vec<I>, tokens: impl Fn(&I) -> usize, budget: usize) -> Vec<Vec<I>> {
+/// In order, each of at most `budget` tokens or of one input. `cost` is the tokens of an input, as
+/// the first of its batch or as a later one.
+fn batches<I>(inputs: Vec<I>, cost: impl Fn(&I, bool) -> usize, budget: usize) -> Vec<Vec<I>> {
     let mut batches = Vec::new();
-    let mut batch = Vec::new();
+    let mut batch: Vec<I> = Vec::new();
     let mut total = 0;
     for input in inputs {
-        let len = tokens(&input);
-        if total + len > budget && !batch.is_empty() {
+        if !batch.is_empty() && total + cost(&input, false) > budget {
             batches.push(std::mem::take(&mut batch));
             total = 0;
         }
-        total += len;
+        total += cost(&input, batch.is_empty());
         batch.push(input);
     }
     if !batch.is_empty() {
