@@ -14,7 +14,8 @@ BATCH_SIZES = [4, 32, 128]
 def measure(shape, livedex, options, out):
     texts = Texts(shape.folder)
     tokens = options.round_tokens or shape.round_tokens
-    mix = texts.log_normal(tokens, MEAN, shape.max_tokens)
+    # Twice as much: of fewer sequences the spread would not show.
+    mix = texts.log_normal(2 * tokens, MEAN, shape.max_tokens)
     cases = {f"{n} tokens": [n] * max(tokens // n, 1) for n in LENGTHS}
     cases[f"mix, mean {MEAN}"] = mix
 

@@ -19,6 +19,8 @@ def main():
     parser = argparse.ArgumentParser(prog="benches.parity", description=__doc__)
     parser.add_argument("--examples", required=True, help="the folder of the example forward")
     parser.add_argument("--only", default=",".join(MODELS), help=f"models: {','.join(MODELS)}")
+    parser.add_argument("--layers", type=int, default=28,
+                        help="layers of the 0.6B shape; fewer for a quick look")
     parser.add_argument("--threads", type=int, default=machine.cores())
     parser.add_argument("--data", default=checkpoints.default_folder(),
                         help="where made checkpoints are kept")
@@ -44,10 +46,10 @@ def main():
             folder, title = made.cross_encoder(options.minilm)
             parity_rerank.check_small(title, folder, livedex, checks)
         if "embedder" in only:
-            parity_embed.check_qwen3(made.qwen3("embedder"), livedex, checks)
+            parity_embed.check_qwen3(made.qwen3("embedder", options.layers), livedex, checks)
         if "reranker" in only:
-            parity_rerank.check_qwen3("Qwen3-Reranker-0.6B shape", made.qwen3("reranker"),
-                                      livedex, checks, long=True)
+            parity_rerank.check_qwen3("Qwen3-Reranker-0.6B shape", made.qwen3("reranker", options.layers), livedex, checks,
+                                      long=True)
         if "untied" in only:
             parity_rerank.check_qwen3("4 layers of it, untied, in shards",
                                       made.qwen3("reranker", 4, tied=False, sharded=True),

@@ -28,7 +28,7 @@ def documents(long):
     """Real sentences, alone and several together, no text at all and a long one."""
     real = sentences(60)
     made = real[:8] + [" ".join(real[:n]) for n in (4, 8, 16)] + ["", "yes"]
-    return made + [" ".join(real * 2)] if long else made
+    return made + [" ".join(real + real[:10])] if long else made
 
 
 def check_qwen3(title, folder, livedex, checks, long):

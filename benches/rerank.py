@@ -10,6 +10,7 @@ from .texts import Texts
 LENGTHS = [100, 200]
 QUERY_TOKENS = 16
 BATCH_SIZES = [4, 16]
+ALL_LOGITS = "transformers f32, all logits"
 # The logits of one batch are batch size x tokens x 151,669 x 4 bytes: 1.5 GB at 8 x 300.
 ALL_LOGITS_BATCH = 8
 
@@ -43,11 +44,11 @@ def case(shape, pairs, peers, livedex, count):
     for p, peer in peers.items():
         contenders[f"transformers {p}"] = lambda p=p: peers[p].time_score(pairs, best[p])
     if shape.causal:
-        contenders["transformers f32, all logits"] = (
+        contenders[ALL_LOGITS] = (
             lambda: peers["f32"].time_score(pairs, ALL_LOGITS_BATCH, all_logits=True))
     return {"pairs": len(pairs), "tokens": sum(len(p["ids"]) for p in pairs),
             "shared_prefix": pairs[0]["shared_prefix"], "batch_size": best,
-            "seconds": rounds.interleaved(contenders, count)}
+            "seconds": rounds.interleaved(contenders, count, seldom=[ALL_LOGITS])}
 
 
 def present(shape, data, out):
@@ -69,7 +70,7 @@ def present(shape, data, out):
         notes[0] += (
             f" Tokens of the prefix that candidates share: {prefixes}. transformers computes the "
             "logits of the last position; \"all logits\" is the model card's code, which computes "
-            "those of every position"
+            f"those of every position ({rounds.SELDOM} rounds)"
             + (", a larger part of a pass here than with all layers." if "of 28" in shape.title
                else "."))
     out.section(f"Reranking, {shape.title}", ["", *data], rows, notes, data)

@@ -3,25 +3,33 @@
 import statistics
 
 
-def interleaved(contenders, rounds):
+# Rounds of a contender that is too slow for all of them.
+SELDOM = 2
+
+
+def interleaved(contenders, rounds, seldom=()):
     """Runs every contender once as a warm-up, then `rounds` times A B C, A B C, ...
 
-    `contenders` maps names to functions that return seconds (a number, or a list of them).
-    Returns the seconds of each name, round by round.
+    `contenders` maps names to functions that return seconds (a number, or a list of them); those
+    in `seldom` have no warm-up and take part in the first rounds only. Returns the seconds of each
+    name, round by round.
     """
-    for run in contenders.values():
-        run()
+    for name, run in contenders.items():
+        if name not in seldom:
+            run()
     seconds = {name: [] for name in contenders}
-    for _ in range(rounds):
+    for n in range(rounds):
         for name, run in contenders.items():
-            result = run()
-            seconds[name].append(
-                statistics.median(result) if isinstance(result, list) else result)
+            if n < SELDOM or name not in seldom:
+                result = run()
+                seconds[name].append(
+                    statistics.median(result) if isinstance(result, list) else result)
     return seconds
 
 
 def ratio(seconds, name, reference):
-    """How many times as fast as `reference`: the median over rounds of that round's ratio."""
+    """How many times as fast as `reference`: the median, over the rounds that
+    both took part in, of that round's ratio."""
     return statistics.median(r / s for r, s in zip(seconds[reference], seconds[name]))
 
 

@@ -27,9 +27,9 @@ class Reranking:
 
 def embedding(name, checkpoints, minilm):
     if name == "0.6b":
-        return Embedding("Qwen3-Embedding-0.6B shape", checkpoints.qwen3("embedder"), "last", 1024)
+        return Embedding("Qwen3-Embedding-0.6B shape", checkpoints.qwen3("embedder"), "last", 512)
     folder, title = checkpoints.small(minilm)
-    return Embedding(title, folder, "mean" if "MiniLM" in title else "cls", 8192)
+    return Embedding(title, folder, "mean" if "MiniLM" in title else "cls", 4096)
 
 
 def reranking(name, checkpoints, minilm, layers):

@@ -43,8 +43,8 @@ def arguments():
     parser.add_argument("--full", action="store_true",
                         help="50 and 100 candidates on all 28 layers: hours")
     parser.add_argument("--round-tokens", type=int,
-                        help="tokens of one round of embedding; 0.6b 1024, small 8192")
-    parser.add_argument("--lane-seconds", type=float, default=20)
+                        help="tokens of one round of embedding; 0.6b 512, small 4096; the mix twice that")
+    parser.add_argument("--lane-seconds", type=float, default=15)
     parser.add_argument("--data", default=checkpoints.default_folder(),
                         help="where made checkpoints are kept")
     parser.add_argument("--minilm", default=os.environ.get("LIVEDEX_MINILM"),
