@@ -225,10 +225,10 @@ impl Bert {
                 (picked, self.attention([(&q, 0), (&kv, 0), (&kv, 1)], spans)?)
             }
         };
-        let out = layer.output.product(&attended)?;
+        let out = layer.output.product(&attended, kernels)?;
         kernels.add_layer_norm(&out, layer.output.bias(), &residual, &layer.attention_norm)?;
         let up = layer.up.forward(&out, kernels, self.activation)?;
-        let down = layer.down.product(&up)?;
+        let down = layer.down.product(&up, kernels)?;
         kernels.add_layer_norm(&down, layer.down.bias(), &out, &layer.norm)?;
         Ok(down)
     }

@@ -69,6 +69,16 @@ pub enum LoadError {
         /// What would fit.
         limit: String,
     },
+    /// This machine cannot compute in the numbers, or with the library, that were asked for.
+    #[error(
+        "{wanted} is not possible here: {why}; install oneDNN (Debian: libdnnl2 or libdnnl3), or choose precision \"f32\" or \"q8_0\" with matmul \"auto\""
+    )]
+    Products {
+        /// The setting.
+        wanted: &'static str,
+        /// What stands against it.
+        why: String,
+    },
     /// The hub did not deliver.
     #[error("cannot get {repo} from {endpoint}: {what}")]
     Hub {

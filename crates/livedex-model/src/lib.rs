@@ -4,16 +4,18 @@
 //! - [`backend`]: the seam between forward passes and the runtime
 //! - [`runtime`]: loaded models in, `Embedder` and `Reranker` out
 //! - [`scheduler`]: the device thread, its two lanes and its bounds
+//! - [`precision`]: in which numbers it computes, and who multiplies
 //! - [`error`]: why a model did not load
 //!
 //! Not public: `load` goes from a spec to a model, by way of `hub` (downloads), `settings`
 //! (pooling, prompts, maximum length), `checkpoint` (safetensors), `adapter` (LoRA), `weights`
 //! (both under the names the code asks for) and `fingerprint`. `tokenize` makes token ids, `packed`
-//! puts sequences end to end, `bert` and `qwen3` are the forward passes over `linear` and
-//! `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
+//! puts sequences end to end, `bert` and `qwen3` are the forward passes over `linear`
+//! (and its `matrix`) and `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
 
 pub mod backend;
 pub mod error;
+pub mod precision;
 pub mod runtime;
 pub mod scheduler;
 pub mod spec;
@@ -27,6 +29,7 @@ mod hub;
 mod kernels;
 mod linear;
 mod load;
+mod matrix;
 mod packed;
 mod qwen3;
 mod rerank;
@@ -37,4 +40,5 @@ mod weights;
 pub use backend::{LoadedEmbedder, LoadedReranker};
 pub use error::LoadError;
 pub use load::{load_embedder, load_reranker};
+pub use precision::{Matmul, Precision};
 pub use spec::{ModelSource, ModelSpec};

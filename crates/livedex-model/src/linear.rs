@@ -1,19 +1,24 @@
 //! Linear layers over packed activations.
 
+use std::{ops::Range, sync::Arc};
+
 use candle_core::{Result, Tensor};
 
 use crate::{
     error::LoadError,
     kernels::{Activation, Kernels},
+    matrix::Matrix,
     weights::Weights,
 };
 
 /// `x W^T + b`, several layers of one input possibly stacked into one.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    /// `[out, in]`, as checkpoints have it.
-    weight: Tensor,
+    matrix: Arc<Matrix>,
+    /// Of the outputs that are computed.
     bias: Option<Tensor>,
+    /// Those that are computed.
+    outputs: Range<usize>,
 }
 
 impl Linear {
@@ -32,29 +37,25 @@ impl Linear {
                 vectors.push(weights.get(&format!("{name}.bias"), *outputs)?);
             }
         }
-        let stack = |parts: &[Tensor]| match parts {
-            [one] => Ok(one.clone()),
-            several => Tensor::cat(several, 0),
-        };
         let prepared = |source| LoadError::Device {
             model: weights.checkpoint().files()[0].display().to_string(),
             source,
         };
-        Ok(Self {
-            weight: stack(&matrices).map_err(prepared)?,
-            bias: if bias { Some(stack(&vectors).map_err(prepared)?) } else { None },
-        })
+        let bias = match vectors.as_slice() {
+            [] => None,
+            vectors => Some(Tensor::cat(vectors, 0).map_err(prepared)?),
+        };
+        let matrix = Matrix::new(weights.products(), &matrices, inputs).map_err(prepared)?;
+        let outputs = 0..names.iter().map(|(_, outputs)| outputs).sum();
+        Ok(Self { matrix: Arc::new(matrix), bias, outputs })
     }
 
-    /// The part with outputs `start..start + len`.
+    /// The part with outputs `start..start + len`, which begins and ends where a stacked layer
+    /// does.
     pub(crate) fn part(&self, start: usize, len: usize) -> Result<Self> {
-        Ok(Self {
-            weight: self.weight.narrow(0, start, len)?,
-            bias: match &self.bias {
-                Some(bias) => Some(bias.narrow(0, start, len)?),
-                None => None,
-            },
-        })
+        let outputs = start..start + len;
+        let bias = self.bias.as_ref().map(|bias| bias.narrow(0, start, len)).transpose()?;
+        Ok(Self { matrix: self.matrix.clone(), bias, outputs })
     }
 
     /// `[tokens, in]` to `[tokens, out]`.
@@ -64,18 +65,16 @@ impl Linear {
         kernels: &dyn Kernels,
         activation: Activation,
     ) -> Result<Tensor> {
-        let out = self.product(x)?;
         match &self.bias {
-            Some(bias) => kernels.bias_activation(&out, bias, activation)?,
-            None if activation == Activation::Identity => {}
+            Some(bias) => self.matrix.multiply(x, &self.outputs, Some((bias, activation)), kernels),
+            None if activation == Activation::Identity => self.product(x, kernels),
             None => candle_core::bail!("a layer without bias has no activation here"),
         }
-        Ok(out)
     }
 
     /// Without the bias, for a caller that adds it itself.
-    pub(crate) fn product(&self, x: &Tensor) -> Result<Tensor> {
-        x.matmul(&self.weight.t()?)
+    pub(crate) fn product(&self, x: &Tensor, kernels: &dyn Kernels) -> Result<Tensor> {
+        self.matrix.multiply(x, &self.outputs, None, kernels)
     }
 
     pub(crate) fn bias(&self) -> Option<&Tensor> {

@@ -13,6 +13,7 @@ use crate::{
     error::LoadError,
     fingerprint::{self, Fingerprint},
     hub,
+    precision::{Precision, Products},
     qwen3::{self, Qwen3, Verdict},
     rerank::{Reranker, Scorer},
     settings::{self, Pooling, Settings},
@@ -64,6 +65,7 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
         }
     };
     model.weights.finish()?;
+    let matmul = model.weights.products().by();
     let dimension = spec.dimension.unwrap_or(hidden);
     if !(1..=hidden).contains(&dimension) {
         return Err(LoadError::Setting {
@@ -74,7 +76,7 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
         });
     }
     let document_prompt = model.settings.prompts.document.clone().unwrap_or_default();
-    let mut hash = model.fingerprint()?;
+    let mut hash = model.fingerprint(spec.precision)?;
     hash.setting("role", "embedder")
         .setting("pooling", &format!("{pooling:?}"))
         .setting("query prompt", &format!("{query:?}"))
@@ -89,6 +91,8 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
         fingerprint = info.fingerprint,
         dimension,
         max_tokens,
+        precision = spec.precision.as_str(),
+        matmul,
         "embedder loaded"
     );
     Ok(Box::new(Embedder::new(info, encoder, pooling, tokenizer, device)))
@@ -99,7 +103,7 @@ pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
     let model = Opened::new(spec)?;
     let device = Device::Cpu;
     let path = &model.tokenizer_path;
-    let mut hash = model.fingerprint()?;
+    let mut hash = model.fingerprint(spec.precision)?;
     hash.setting("role", "reranker");
     let (scorer, tokenizer, max_tokens): (_, std::sync::Arc<dyn crate::backend::PairTokenizer>, _) =
         match &model.config {
@@ -141,12 +145,15 @@ pub fn load_reranker(spec: &ModelSpec) -> Result<LoadedReranker, LoadError> {
             }
         };
     model.weights.finish()?;
+    let matmul = model.weights.products().by();
     hash.setting("max_tokens", &max_tokens.to_string());
     let info = ModelInfo { name: model.name, fingerprint: hash.finish(), dimension: 1, max_tokens };
     tracing::info!(
         model = info.name,
         fingerprint = info.fingerprint,
         max_tokens,
+        precision = spec.precision.as_str(),
+        matmul,
         "reranker loaded"
     );
     Ok(Box::new(Reranker::new(info, scorer, tokenizer, device)))
@@ -191,7 +198,8 @@ impl Opened {
             Config::Bert(_) => bert::PREFIX,
             Config::Qwen3(_) => qwen3::PREFIX,
         };
-        let weights = Weights::open(&folder, prefix, spec.adapter.as_deref())?;
+        let products = Products::choose(spec.precision, spec.matmul)?;
+        let weights = Weights::open(&folder, prefix, spec.adapter.as_deref(), products)?;
         if let Some(expected) = &spec.expected_sha256 {
             fingerprint::check_sha256(weights.checkpoint().files(), expected)?;
         }
@@ -249,9 +257,9 @@ impl Opened {
     }
 
     /// The hash over everything that was opened here.
-    fn fingerprint(&self) -> Result<Fingerprint, LoadError> {
+    fn fingerprint(&self, precision: Precision) -> Result<Fingerprint, LoadError> {
         let mut hash = Fingerprint::new();
-        hash.setting("precision", "f32");
+        hash.setting("precision", precision.as_str());
         hash.file("config", &self.config_path)?;
         hash.file("tokenizer", &self.tokenizer_path)?;
         for file in self.weights.checkpoint().files() {

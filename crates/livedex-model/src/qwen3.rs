@@ -200,8 +200,8 @@ impl Qwen3 {
         let (x, attended) = if last {
             let rows = Tensor::new(batch.lasts(), x.device())?;
             let picked = normed.index_select(&rows, 0)?;
-            let q = layer.qkv.part(0, q_width)?.product(&picked)?;
-            let kv = layer.qkv.part(q_width, 2 * kv_width)?.product(&normed)?;
+            let q = layer.qkv.part(0, q_width)?.product(&picked, kernels)?;
+            let kv = layer.qkv.part(q_width, 2 * kv_width)?.product(&normed, kernels)?;
             let positions: Vec<u32> = batch.lengths.iter().map(|n| *n as u32 - 1).collect();
             let ones = vec![1; batch.lengths.len()];
             let attended = self.attention(
@@ -212,7 +212,7 @@ impl Qwen3 {
             )?;
             (x.index_select(&rows, 0)?, attended)
         } else {
-            let qkv = layer.qkv.product(&normed)?;
+            let qkv = layer.qkv.product(&normed, kernels)?;
             let attended = self.attention(
                 layer,
                 (&qkv.narrow(1, 0, q_width)?, &batch.positions, &batch.lengths),
@@ -221,10 +221,10 @@ impl Qwen3 {
             )?;
             (x, attended)
         };
-        let x = (x + layer.output.product(&attended)?)?;
+        let x = (x + layer.output.product(&attended, kernels)?)?;
         let normed = rms_norm(&x, &layer.mlp_norm)?;
-        let up = kernels.silu_mul(&layer.gate_up.product(&normed)?)?;
-        x + layer.down.product(&up)?
+        let up = kernels.silu_mul(&layer.gate_up.product(&normed, kernels)?)?;
+        x + layer.down.product(&up, kernels)?
     }
 
     /// Normalises and rotates queries and keys, then attends. The queries come with their

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::precision::{Matmul, Precision};
+
 /// A model to load: where it is, and what of it the operator sets differently.
 #[derive(Debug, Clone)]
 pub struct ModelSpec {
@@ -21,6 +23,10 @@ pub struct ModelSpec {
     /// The task that a query is embedded or scored for, where a family has instructions
     /// (Qwen3). `None`: the family's default.
     pub instruction: Option<String>,
+    /// The numbers that the linear layers compute in.
+    pub precision: Precision,
+    /// Who multiplies matrices.
+    pub matmul: Matmul,
 }
 
 impl ModelSpec {
@@ -33,6 +39,8 @@ impl ModelSpec {
             max_tokens: None,
             dimension: None,
             instruction: None,
+            precision: Precision::default(),
+            matmul: Matmul::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{Shape, Tensor};
 
-use crate::{adapter::Adapter, checkpoint::Checkpoint, error::LoadError};
+use crate::{adapter::Adapter, checkpoint::Checkpoint, error::LoadError, precision::Products};
 
 /// A checkpoint with an adapter over it.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Weights {
     /// Canonical name to the name in the file.
     names: BTreeMap<String, String>,
     adapter: Option<Adapter>,
+    products: Products,
 }
 
 impl Weights {
@@ -25,6 +26,7 @@ impl Weights {
         folder: &Path,
         prefix: &str,
         adapter: Option<&Path>,
+        products: Products,
     ) -> Result<Self, LoadError> {
         let canonical = |name: &str| {
             let name = name.strip_prefix(prefix).unwrap_or(name);
@@ -35,7 +37,12 @@ impl Weights {
         let checkpoint = Checkpoint::in_folder(folder)?;
         let names = checkpoint.names().map(|name| (canonical(name), name.to_owned())).collect();
         let adapter = adapter.map(|folder| Adapter::open(folder, canonical)).transpose()?;
-        Ok(Self { checkpoint, names, adapter })
+        Ok(Self { checkpoint, names, adapter, products })
+    }
+
+    /// How the linear layers made of them are to be computed.
+    pub(crate) fn products(&self) -> Products {
+        self.products
     }
 
     pub(crate) fn checkpoint(&self) -> &Checkpoint {

@@ -19,6 +19,10 @@ pub enum Need {
     ApacheKafka,
     /// nats-server and Milvus Lite: Python (the environment is installed on first use).
     LocalServers,
+    /// oneDNN's shared library.
+    OneDnn,
+    /// A processor that multiplies bf16 numbers.
+    Bf16,
 }
 
 impl Need {
@@ -29,7 +33,15 @@ impl Need {
             Self::LocalServers => {
                 livedex_local::python::find().err().map(|error| error.to_string())
             }
+            Self::OneDnn => livedex_onednn::library().err().map(|error| error.to_string()),
+            Self::Bf16 => (!livedex_onednn::has_bf16())
+                .then(|| "this processor has neither AVX512-BF16 nor AMX".to_owned()),
         }
+    }
+
+    /// Whether it can be installed. A processor cannot.
+    fn is_software(self) -> bool {
+        self != Self::Bf16
     }
 }
 
@@ -66,8 +78,10 @@ impl Suite {
         body: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Self {
         self.trials.push(Trial::ignorable_test(name, move || {
-            if let Some(missing) = needs.iter().find_map(|need| need.missing()) {
-                return if require_all() {
+            if let Some((need, missing)) =
+                needs.iter().find_map(|need| Some((need, need.missing()?)))
+            {
+                return if require_all() && need.is_software() {
                     Err(Failed::from(format!("LIVEDEX_REQUIRE_ALL=1, but {missing}")))
                 } else {
                     Ok(Completion::ignored_with(missing))

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use super::{
     Activation, Heads, Kernels, Norm, Rope, Spans,
     attention::{self, Inputs, Rows},
-    math,
+    few, math,
+    vector::vectorised,
 };
 
 /// Elements that one thread takes at a time: below it, handing work out costs more than it saves.
@@ -71,21 +72,23 @@ impl Kernels for Cpu {
         Tensor::from_vec(out, (rows, width), q.rows.device())
     }
 
+    fn product_of_few(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+        let (rows, inputs) = x.dims2()?;
+        let outputs = weights.dim(0)?;
+        if weights.dim(1)? != inputs {
+            bail!("{:?} does not fit weights of {:?}", x.dims(), weights.dims());
+        }
+        let out = with_slice(x, |x| {
+            with_slice(weights, |weights| Ok(few::product(self.arch, x, weights, inputs)))
+        })?;
+        Tensor::from_vec(out, (outputs, rows), x.device())?.t()?.contiguous()
+    }
+
     fn bias_activation(&self, out: &Tensor, bias: &Tensor, activation: Activation) -> Result<()> {
-        let arch = self.arch;
         with_slice(bias, |bias| {
-            in_place(out, |row_chunk, width| {
+            in_place(out, |rows, width| {
                 debug_assert_eq!(width, bias.len());
-                arch.dispatch(
-                    #[inline(always)]
-                    || match activation {
-                        Activation::Identity => add_then(row_chunk, bias, |x| x),
-                        Activation::Gelu => add_then(row_chunk, bias, math::gelu),
-                        Activation::GeluTanh => add_then(row_chunk, bias, math::gelu_tanh),
-                        Activation::Relu => add_then(row_chunk, bias, |x| x.max(0.0)),
-                        Activation::Tanh => add_then(row_chunk, bias, math::tanh),
-                    },
-                );
+                add_activate(rows, bias, activation);
             })
         })
     }
@@ -118,7 +121,8 @@ impl Kernels for Cpu {
                     with_slice(residual, |residual| {
                         in_place_indexed(out, |first, chunk, width| {
                             let residual = &residual[first..first + chunk.len()];
-                            arch.dispatch(
+                            vectorised(
+                                arch,
                                 #[inline(always)]
                                 || {
                                     for (row, rest) in chunk
@@ -162,7 +166,8 @@ impl Kernels for Cpu {
                     with_slice(&rope.sin, |sin| {
                         let rows = (GRAIN / width).max(1);
                         out.par_chunks_mut(rows * width).enumerate().for_each(|(chunk, out)| {
-                            arch.dispatch(
+                            vectorised(
+                                arch,
                                 #[inline(always)]
                                 || {
                                     for (i, out) in out.chunks_exact_mut(width).enumerate() {
@@ -198,7 +203,8 @@ impl Kernels for Cpu {
             let rows = (GRAIN / width.max(1)).max(1);
             out.par_chunks_mut(rows * width).zip(source.par_chunks(rows * both)).for_each(
                 |(out, source)| {
-                    arch.dispatch(
+                    vectorised(
+                        arch,
                         #[inline(always)]
                         || {
                             for (out, row) in
@@ -219,9 +225,24 @@ impl Kernels for Cpu {
     }
 }
 
+/// `rows = activation(rows + bias)`, on the calling thread.
+pub(crate) fn add_activate(rows: &mut [f32], bias: &[f32], activation: Activation) {
+    vectorised(
+        Arch::new(),
+        #[inline(always)]
+        || match activation {
+            Activation::Identity => add_then(rows, bias, |x| x),
+            Activation::Gelu => add_then(rows, bias, |x| math::gelu(x)),
+            Activation::GeluTanh => add_then(rows, bias, |x| math::gelu_tanh(x)),
+            Activation::Relu => add_then(rows, bias, |x| x.max(0.0)),
+            Activation::Tanh => add_then(rows, bias, |x| math::tanh(x)),
+        },
+    );
+}
+
 #[inline(always)]
-fn add_then(chunk: &mut [f32], bias: &[f32], f: impl Fn(f32) -> f32) {
-    for row in chunk.chunks_exact_mut(bias.len()) {
+fn add_then(rows: &mut [f32], bias: &[f32], f: impl Fn(f32) -> f32) {
+    for row in rows.chunks_exact_mut(bias.len()) {
         for (x, b) in row.iter_mut().zip(bias) {
             *x = f(*x + b);
         }
@@ -291,7 +312,7 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// The contiguous elements of a tensor.
-fn with_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+pub(crate) fn with_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
     else {

@@ -1,14 +1,15 @@
 //! What each device does in its own way: attention and the fused element-wise steps.
 //!
-//! Matrix products are candle's on every device; the rest of a forward pass goes through
-//! [`Kernels`]. Activations are packed, `[tokens, features]`, f32, sequences end to end without
+//! Linear layers are in `matrix`; the rest of a forward pass goes through [`Kernels`]. Activations are packed, `[tokens, features]`, f32, sequences end to end without
 //! padding.
 
 mod attention;
-mod cpu;
+pub(crate) mod cpu;
+mod few;
 mod math;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 use std::sync::Arc;
 
@@ -86,6 +87,9 @@ pub(crate) trait Kernels: Send + Sync {
         causal: bool,
         scale: f32,
     ) -> Result<Tensor>;
+
+    /// `x W^T` for a few rows of `x`; `weights` has a row for each output.
+    fn product_of_few(&self, x: &Tensor, weights: &Tensor) -> Result<Tensor>;
 
     /// `out = activation(out + bias)`, the bias `[features]`.
     fn bias_activation(&self, out: &Tensor, bias: &Tensor, activation: Activation) -> Result<()>;
