@@ -26,7 +26,8 @@ class Livedex:
             text=True,
             env=os.environ | {"RAYON_NUM_THREADS": str(threads)},
         )
-        self.precisions = self.ask(do="precisions")["precisions"]
+        known = self.ask(do="precisions")
+        self.precisions, self.matmul = known["precisions"], known["matmul"]
 
     def keep_usable(self, folder):
         """Drops the precisions that do not load on this machine, and says why."""

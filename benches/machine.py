@@ -41,7 +41,7 @@ def processor():
     }
 
 
-def describe(threads):
+def describe(threads, matmul):
     changed = output("git", "status", "--porcelain", "--untracked-files=no")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -49,6 +49,7 @@ def describe(threads):
         "threads": threads,
         "livedex": output("git", "rev-parse", "--short=10", "HEAD") + (
             " with changes" if changed else ""),
+        "matmul": matmul,
         "rustc": output("rustc", "--version").removeprefix("rustc "),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -63,7 +64,8 @@ def sentence(machine):
     return (
         f"{machine['date']}. {p['model']} (family/model {p['family']}; {', '.join(p['flags'])}), "
         f"{p['cores']} cores, {machine['threads']} threads for everyone. "
-        f"Livedex {machine['livedex']} with rustc {machine['rustc']}; torch {machine['torch']}, "
+        f"Livedex {machine['livedex']} with rustc {machine['rustc']}, products by "
+        f"{machine['matmul']} (q8_0: candle); torch {machine['torch']}, "
         f"transformers {machine['transformers']}, "
         f"sentence-transformers {machine['sentence-transformers']}, Python {machine['python']}."
     )

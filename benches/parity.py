@@ -45,16 +45,19 @@ def main():
             parity_embed.check_small(title, folder, livedex, checks)
             folder, title = made.cross_encoder(options.minilm)
             parity_rerank.check_small(title, folder, livedex, checks)
+        part = "" if options.layers == 28 else f", {options.layers} of 28 layers"
         if "embedder" in only:
-            parity_embed.check_qwen3(made.qwen3("embedder", options.layers), livedex, checks)
+            parity_embed.check_qwen3(f"Qwen3-Embedding-0.6B shape{part}",
+                                     made.qwen3("embedder", options.layers), livedex, checks)
         if "reranker" in only:
-            parity_rerank.check_qwen3("Qwen3-Reranker-0.6B shape", made.qwen3("reranker", options.layers), livedex, checks,
+            parity_rerank.check_qwen3(f"Qwen3-Reranker-0.6B shape{part}",
+                                      made.qwen3("reranker", options.layers), livedex, checks,
                                       long=True)
         if "untied" in only:
             parity_rerank.check_qwen3("4 layers of it, untied, in shards",
                                       made.qwen3("reranker", 4, tied=False, sharded=True),
                                       livedex, checks, long=False)
-    print(f"\n{machine.sentence(machine.describe(options.threads))}\n")
+    print(f"\n{machine.sentence(machine.describe(options.threads, livedex.matmul))}\n")
     print(checks.table(options.markdown))
     print(f"\n{len(checks.rows)} checks, {checks.failed} failed, in "
           f"{time.monotonic() - started:.0f} s")

@@ -63,9 +63,9 @@ def main():
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(options.threads)
     made = checkpoints.Checkpoints(options.data)
-    machine_ = machine.describe(options.threads)
-    out = Report(machine_, machine.sentence(machine_), options.markdown)
     with Livedex(options.examples, options.threads) as livedex:
+        here = machine.describe(options.threads, livedex.matmul)
+        out = Report(here, machine.sentence(here), options.markdown)
         livedex.keep_usable(made.small(options.minilm)[0])
         for name in options.model:
             shape = shapes.embedding(name, made, options.minilm)

@@ -15,7 +15,7 @@ use std::{
 };
 
 use livedex_model::{
-    LoadedEmbedder, LoadedReranker,
+    LoadedEmbedder, LoadedReranker, Matmul,
     backend::{ForwardError, PairTokens},
     load_embedder, load_reranker,
 };
@@ -29,7 +29,7 @@ type Failure = Box<dyn std::error::Error>;
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Request {
-    /// Which precisions `load` takes.
+    /// Which precisions `load` takes, and who multiplies in f32.
     Precisions,
     /// Loads a model under a name.
     Load(Load),
@@ -112,7 +112,9 @@ struct Models {
 impl Models {
     fn answer(&mut self, request: Request) -> Result<Value, Failure> {
         match request {
-            Request::Precisions => Ok(json!({ "precisions": spec::PRECISIONS })),
+            Request::Precisions => {
+                Ok(json!({ "precisions": spec::PRECISIONS, "matmul": multiplier()? }))
+            }
             Request::Load(load) => self.load(load),
             Request::Unload { name } => {
                 self.embedders.remove(&name);
@@ -174,6 +176,16 @@ impl Models {
             "max_tokens": info.max_tokens,
         }))
     }
+}
+
+/// The library that the linear layers are computed with.
+fn multiplier() -> Result<String, Failure> {
+    Ok(match (spec::matmul()?, livedex_onednn::library()) {
+        (Matmul::Auto | Matmul::OneDnn, Ok(library)) if cfg!(target_arch = "x86_64") => {
+            format!("oneDNN {}", library.version())
+        }
+        _ => "candle".to_owned(),
+    })
 }
 
 fn find<'a, T>(models: &'a mut HashMap<String, T>, name: &str) -> Result<&'a mut T, Failure> {
