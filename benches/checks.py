@@ -48,7 +48,7 @@ class Checks:
         """How far the reference's own bf16 is from its f32 on the same weights: no check, but
         what to hold ours to."""
         vectors = isinstance(reference, torch.Tensor)
-        measure, worst = ("1 - cosine", angle) if vectors else ("|dp|", difference)
+        measure, worst = ("1 - cosine", angle) if vectors else ("difference of p", difference)
         self.add(model, "transformers bf16", case, len(reference), measure,
                  worst(got, reference), None)
 
@@ -57,7 +57,7 @@ class Checks:
                  angle(ours, reference), VECTOR[precision])
 
     def scores(self, model, precision, case, ours, reference):
-        self.add(model, precision, case, len(reference), "|dp|",
+        self.add(model, precision, case, len(reference), "difference of p",
                  difference(ours, reference), PROBABILITY[precision])
 
     def same(self, model, precision, case, a, b):
