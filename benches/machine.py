@@ -47,6 +47,8 @@ def describe(threads, matmul):
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": processor(),
         "threads": threads,
+        # Of the minute before: contenders suffer from other work in different ways.
+        "load": round(os.getloadavg()[0], 1),
         "livedex": output("git", "rev-parse", "--short=10", "HEAD") + (
             " with changes" if changed else ""),
         "matmul": matmul,
@@ -63,7 +65,8 @@ def sentence(machine):
     p = machine["processor"]
     return (
         f"{machine['date']}. {p['model']} (family/model {p['family']}; {', '.join(p['flags'])}), "
-        f"{p['cores']} cores, {machine['threads']} threads for everyone. "
+        f"{p['cores']} cores, {machine['threads']} threads for everyone, "
+        f"load average {machine['load']} at the start. "
         f"Livedex {machine['livedex']} with rustc {machine['rustc']}, products by "
         f"{machine['matmul']} (q8_0: candle); torch {machine['torch']}, "
         f"transformers {machine['transformers']}, "

@@ -39,6 +39,7 @@ def main():
     checks = Checks()
     started = time.monotonic()
     with Livedex(options.examples, options.threads) as livedex:
+        here = machine.describe(options.threads, livedex.matmul)
         livedex.keep_usable(made.small(options.minilm)[0])
         if "small" in only:
             folder, title = made.small(options.minilm)
@@ -57,7 +58,7 @@ def main():
             parity_rerank.check_qwen3("4 layers of it, untied, in shards",
                                       made.qwen3("reranker", 4, tied=False, sharded=True),
                                       livedex, checks, long=False)
-    print(f"\n{machine.sentence(machine.describe(options.threads, livedex.matmul))}\n")
+    print(f"\n{machine.sentence(here)}\n")
     print(checks.table(options.markdown))
     print(f"\n{len(checks.rows)} checks, {checks.failed} failed, in "
           f"{time.monotonic() - started:.0f} s")
