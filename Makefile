@@ -24,9 +24,16 @@ export LIVEDEX_CACHE ?= $(CURDIR)/.livedex/cache
 KAFKA_VERSION := 4.3.1
 KAFKA_JARS := $(LIVEDEX_CACHE)/kafka-$(KAFKA_VERSION)
 MINILM := $(LIVEDEX_CACHE)/models/all-MiniLM-L6-v2
-SPEED := $(CARGO) run $(CARGO_FLAGS) --release -p livedex-model --example speed --
 
-.PHONY: help preflight build demo test test-deps lint ci bench clean
+# What the model runtime is measured with, and where: EXAMPLES are ours, the peers are Python's.
+EXAMPLES := $(TARGET_DIR)/release/examples
+BENCH_VENV := .livedex/bench/venv
+BENCH_PYTHON := $(or $(LIVEDEX_BENCH_PYTHON),$(BENCH_VENV)/bin/python)
+# For instance BENCH="--only embed --model small --rounds 9"; python -m benches.speed --help
+BENCH ?=
+PARITY ?=
+
+.PHONY: help preflight build demo test test-deps lint ci bench bench-parity bench-fusion bench-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +77,7 @@ lint: preflight ## formatting, clippy, documentation, licences
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
+	python3 -m compileall -q benches crates/livedex-model/fixtures
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: cargo deny (cargo install --locked cargo-deny)"; fi
 
@@ -78,12 +86,29 @@ ci: ## what .ci/run runs
 	$(MAKE) test
 	$(MAKE) demo DEMO_EXIT=1 TARGETS=--all-targets
 
-bench: build ## speed of the default models (BEIR="folder...": and how well each way to rank does)
+bench: bench-deps ## speed beside transformers, 20 minutes (BENCH="--only embed --model small": a part)
+	LIVEDEX_MINILM="$(MINILM)" $(BENCH_PYTHON) -m benches.speed --examples "$(EXAMPLES)" \
+	    --json .livedex/bench/speed.json $(BENCH)
+
+bench-parity: bench-deps ## numbers beside transformers on the real shapes, 15 minutes
+	LIVEDEX_MINILM="$(MINILM)" $(BENCH_PYTHON) -m benches.parity --examples "$(EXAMPLES)" $(PARITY)
+
+bench-fusion: $(MINILM)/config.json ## how well each way to rank does (BEIR="folder...")
+	$(CARGO) run $(CARGO_FLAGS) --release -p livedex-model --example fusion -- \
+	    --model "$(MINILM)" --adapter models/livedex-rerank-minilm $(BEIR)
+
+bench-deps: $(MINILM)/config.json $(BENCH_PYTHON)
+	$(CARGO) build $(CARGO_FLAGS) --release -p livedex-model --example forward --example lanes
+
+$(MINILM)/config.json:
+	$(MAKE) build
 	@$(BIN)/livedex-local install
-	$(SPEED) "$(MINILM)" 200
-	$(SPEED) "$(MINILM)" 200 models/livedex-rerank-minilm
-	$(if $(BEIR),$(CARGO) run $(CARGO_FLAGS) --release -p livedex-model --example fusion -- \
-	    --model "$(MINILM)" --adapter models/livedex-rerank-minilm $(BEIR))
+
+# torch and what it brings: some 5 GB. LIVEDEX_BENCH_PYTHON names a Python that has it.
+$(BENCH_VENV)/bin/python: benches/requirements.txt
+	python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install -r benches/requirements.txt
+	touch $@
 
 clean: ## removes target/ and .livedex/
 	rm -rf target .livedex

@@ -1,0 +1,1 @@
+"""Livedex's model runtime beside transformers and sentence-transformers: speed and numbers."""

@@ -1,0 +1,254 @@
+//! Forward passes over stdin and stdout, for a driver that takes turns with other runtimes.
+//!
+//! One JSON request a line, one JSON answer a line; a request that fails is answered
+//! `{"error": ...}`, and the next one is read. `benches/livedex.py` is the client.
+//!
+//! Seconds are measured here, around the forward passes alone. Inputs are token ids, in order
+//! in batches of at most `budget` tokens as the runtime makes them: what the pairs of a batch share
+//! counts once.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, Write},
+    path::PathBuf,
+    time::Instant,
+};
+
+use livedex_model::{
+    LoadedEmbedder, LoadedReranker, Matmul,
+    backend::{ForwardError, PairTokens},
+    load_embedder, load_reranker,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+mod spec;
+
+type Failure = Box<dyn std::error::Error>;
+
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+enum Request {
+    /// Which precisions `load` takes, and who multiplies in f32.
+    Precisions,
+    /// Loads a model under a name.
+    Load(Load),
+    /// Frees a model's memory.
+    Unload { name: String },
+    /// The ids of texts as the model's own tokenizer makes them.
+    Tokenize { name: String, texts: Vec<String> },
+    /// The ids of a query with each document.
+    TokenizePairs { name: String, query: String, documents: Vec<String> },
+    /// Embeds.
+    Embed {
+        name: String,
+        ids: Vec<Vec<u32>>,
+        #[serde(flatten)]
+        run: Run,
+    },
+    /// Scores pairs.
+    Score {
+        name: String,
+        pairs: Vec<Pair>,
+        #[serde(flatten)]
+        run: Run,
+    },
+}
+
+#[derive(Deserialize)]
+struct Load {
+    name: String,
+    role: Role,
+    folder: PathBuf,
+    precision: String,
+    adapter: Option<PathBuf>,
+    max_tokens: Option<usize>,
+    dimension: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Role {
+    Embedder,
+    Reranker,
+}
+
+/// How often, and what of it is answered.
+#[derive(Deserialize)]
+struct Run {
+    /// Passes over the whole input; each has its time in the answer.
+    times: usize,
+    /// Tokens of one batch at most; a longer single input goes alone.
+    budget: usize,
+    /// Whether the answer holds the vectors or scores.
+    results: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pair {
+    ids: Vec<u32>,
+    types: Vec<u32>,
+    shared_prefix: usize,
+}
+
+impl From<PairTokens> for Pair {
+    fn from(pair: PairTokens) -> Self {
+        Self { ids: pair.ids, types: pair.type_ids, shared_prefix: pair.shared_prefix }
+    }
+}
+
+impl From<Pair> for PairTokens {
+    fn from(pair: Pair) -> Self {
+        Self { ids: pair.ids, type_ids: pair.types, shared_prefix: pair.shared_prefix }
+    }
+}
+
+#[derive(Default)]
+struct Models {
+    embedders: HashMap<String, LoadedEmbedder>,
+    rerankers: HashMap<String, LoadedReranker>,
+}
+
+impl Models {
+    fn answer(&mut self, request: Request) -> Result<Value, Failure> {
+        match request {
+            Request::Precisions => {
+                Ok(json!({ "precisions": spec::PRECISIONS, "matmul": multiplier()? }))
+            }
+            Request::Load(load) => self.load(load),
+            Request::Unload { name } => {
+                self.embedders.remove(&name);
+                self.rerankers.remove(&name);
+                Ok(json!({}))
+            }
+            Request::Tokenize { name, texts } => {
+                let tokenizer = find(&mut self.embedders, &name)?.tokenizer();
+                let ids: Result<Vec<_>, _> =
+                    texts.iter().map(|text| tokenizer.encode_document(text)).collect();
+                Ok(json!({ "ids": ids? }))
+            }
+            Request::TokenizePairs { name, query, documents } => {
+                let tokenizer = find(&mut self.rerankers, &name)?.tokenizer();
+                let pairs: Result<Vec<Pair>, ForwardError> = documents
+                    .iter()
+                    .map(|document| tokenizer.encode(&query, None, document).map(Pair::from))
+                    .collect();
+                Ok(json!({ "pairs": pairs? }))
+            }
+            Request::Embed { name, ids, run } => {
+                let model = find(&mut self.embedders, &name)?;
+                timed(ids, |ids, _| ids.len(), &run, |batch| model.forward(batch))
+            }
+            Request::Score { name, pairs, run } => {
+                let model = find(&mut self.rerankers, &name)?;
+                let pairs = pairs.into_iter().map(PairTokens::from).collect();
+                let cost = |pair: &PairTokens, first: bool| {
+                    pair.ids.len().saturating_sub(if first { 0 } else { pair.shared_prefix })
+                };
+                timed(pairs, cost, &run, |batch| model.forward(batch))
+            }
+        }
+    }
+
+    fn load(&mut self, load: Load) -> Result<Value, Failure> {
+        let mut spec = spec::model_spec(&load.folder, &load.precision)?;
+        spec.adapter = load.adapter;
+        spec.max_tokens = load.max_tokens;
+        spec.dimension = load.dimension;
+        let started = Instant::now();
+        let info = match load.role {
+            Role::Embedder => {
+                let model = load_embedder(&spec)?;
+                let info = model.info().clone();
+                self.embedders.insert(load.name, model);
+                info
+            }
+            Role::Reranker => {
+                let model = load_reranker(&spec)?;
+                let info = model.info().clone();
+                self.rerankers.insert(load.name, model);
+                info
+            }
+        };
+        Ok(json!({
+            "seconds": started.elapsed().as_secs_f64(),
+            "dimension": info.dimension,
+            "max_tokens": info.max_tokens,
+        }))
+    }
+}
+
+/// The library that the linear layers are computed with.
+fn multiplier() -> Result<String, Failure> {
+    Ok(match (spec::matmul()?, livedex_onednn::library()) {
+        (Matmul::Auto | Matmul::OneDnn, Ok(library)) if cfg!(target_arch = "x86_64") => {
+            format!("oneDNN {}", library.version())
+        }
+        _ => "candle".to_owned(),
+    })
+}
+
+fn find<'a, T>(models: &'a mut HashMap<String, T>, name: &str) -> Result<&'a mut T, Failure> {
+    models.get_mut(name).ok_or_else(|| format!("no such model is loaded: {name}").into())
+}
+
+/// Runs every batch `run.times` times; answers the seconds of each time and, if asked for, the
+/// results of the last.
+fn timed<I, O: Serialize>(
+    inputs: Vec<I>,
+    cost: impl Fn(&I, bool) -> usize,
+    run: &Run,
+    mut forward: impl FnMut(&[I]) -> Result<Vec<O>, ForwardError>,
+) -> Result<Value, Failure> {
+    let batches = batches(inputs, cost, run.budget);
+    let mut seconds = Vec::with_capacity(run.times);
+    let mut results = Vec::new();
+    for _ in 0..run.times {
+        results.clear();
+        let started = Instant::now();
+        for batch in &batches {
+            results.extend(forward(batch)?);
+        }
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    Ok(if run.results {
+        json!({ "seconds": seconds, "results": results })
+    } else {
+        json!({ "seconds": seconds })
+    })
+}
+
+/// In order, each of at most `budget` tokens or of one input. `cost` is the tokens of an input, as
+/// the first of its batch or as a later one.
+fn batches<I>(inputs: Vec<I>, cost: impl Fn(&I, bool) -> usize, budget: usize) -> Vec<Vec<I>> {
+    let mut batches = Vec::new();
+    let mut batch: Vec<I> = Vec::new();
+    let mut total = 0;
+    for input in inputs {
+        if !batch.is_empty() && total + cost(&input, false) > budget {
+            batches.push(std::mem::take(&mut batch));
+            total = 0;
+        }
+        total += cost(&input, batch.is_empty());
+        batch.push(input);
+    }
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
+    batches
+}
+
+fn main() -> Result<(), Failure> {
+    let mut models = Models::default();
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let answer = serde_json::from_str(&line?)
+            .map_err(Failure::from)
+            .and_then(|request| models.answer(request))
+            .unwrap_or_else(|error| json!({ "error": error.to_string() }));
+        serde_json::to_writer(&mut out, &answer)?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+    }
+    Ok(())
+}
