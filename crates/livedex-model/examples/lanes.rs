@@ -27,6 +27,9 @@ use tokio::task::JoinSet;
 
 mod spec;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Callers that keep the ingest lane full, each with a batch's worth of texts: always some
