@@ -9,7 +9,7 @@ use crate::{
     Error, Library, Precision,
     abi::{self, Api, Arg, Layout, Ptr},
     room::{Aligned, with_thread},
-    shape::{BLOCK, Key, Shape},
+    shape::{BLOCK, Key, STEP, Shape},
 };
 
 /// Outputs of one piece: what one task multiplies a block of rows with.
@@ -131,15 +131,19 @@ impl Packed {
                 narrowed.as_ptr().cast_mut().cast()
             }
         };
-        let mut out = vec![0.0f32; rows * wanted.len()];
+        let numbers = rows * wanted.len();
+        let mut out: Vec<f32> = Vec::with_capacity(numbers);
         let shared =
             Shared { source, out: out.as_mut_ptr(), first: wanted.start, stride: wanted.len() };
-        let blocks = rows.div_ceil(BLOCK);
+        let block = block_rows(rows, pieces.len());
+        let blocks = rows.div_ceil(block);
         // One piece after the other, so that its weights stay in a thread's cache for its blocks.
         (0..pieces.len() * blocks).into_par_iter().try_for_each(|task| {
-            let (piece, first) = (pieces[task / blocks], task % blocks * BLOCK);
-            self.block(piece, first..rows.min(first + BLOCK), &shared, finish)
+            let (piece, first) = (pieces[task / blocks], task % blocks * block);
+            self.block(piece, first..rows.min(first + block), &shared, finish)
         })?;
+        // SAFETY: the tasks have written all columns of all rows.
+        unsafe { out.set_len(numbers) };
         Ok(out)
     }
 
@@ -199,6 +203,12 @@ impl Packed {
             Ok(())
         })
     }
+}
+
+/// Rows of one task: a block, or less where there would be fewer tasks than threads.
+fn block_rows(rows: usize, pieces: usize) -> usize {
+    let tasks = rayon::current_num_threads().div_ceil(pieces.max(1));
+    rows.div_ceil(tasks).next_multiple_of(STEP).clamp(STEP, BLOCK)
 }
 
 /// What the tasks of one product share.

@@ -18,7 +18,7 @@ use crate::{
 /// in the second-level cache beside the weights.
 pub(crate) const BLOCK: usize = 256;
 /// Larger row counts are multiples of it.
-const STEP: usize = 16;
+pub(crate) const STEP: usize = 16;
 
 /// What the weights' layout depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
