@@ -68,7 +68,7 @@ struct Arguments {
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// Tokens of one ingest batch.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 1024)]
     token_budget: usize,
     /// Tokens of one ingested text, about.
     #[arg(long, default_value_t = 200)]
@@ -119,7 +119,7 @@ struct Report {
 async fn main() -> Result<(), Failure> {
     let args = Arguments::parse();
     let config = RuntimeConfig {
-        token_budget: args.token_budget,
+        ingest_token_budget: args.token_budget,
         threads: args.threads,
         ..RuntimeConfig::default()
     };

@@ -41,8 +41,11 @@ use crate::{
 /// [`crate::scheduler::limits`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeConfig {
-    /// Tokens of one batch at most; a longer single sequence goes alone.
+    /// Tokens of one query batch at most; a longer single sequence goes alone.
     pub token_budget: usize,
+    /// Tokens of one ingest batch at most, and never more than `token_budget`: a query that comes
+    /// while it runs waits for its end.
+    pub ingest_token_budget: usize,
     /// How long the first text of an incomplete ingest batch waits for company. Queries never
     /// wait.
     pub linger: Duration,
@@ -63,6 +66,7 @@ impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
             token_budget: limits::DEFAULT_TOKEN_BUDGET,
+            ingest_token_budget: limits::DEFAULT_INGEST_TOKEN_BUDGET,
             linger: limits::DEFAULT_LINGER,
             query_queue: limits::DEFAULT_QUERY_QUEUE,
             ingest_queue: limits::DEFAULT_INGEST_QUEUE,
@@ -77,6 +81,7 @@ impl RuntimeConfig {
     pub fn problems(&self) -> Vec<OutOfBounds> {
         [
             bound("token_budget", self.token_budget, limits::TOKEN_BUDGET_RANGE),
+            bound("ingest_token_budget", self.ingest_token_budget, limits::TOKEN_BUDGET_RANGE),
             bound("linger_ms", self.linger.as_millis(), 0..=limits::MAX_LINGER.as_millis()),
             bound("query_queue", self.query_queue, limits::QUEUE_RANGE),
             bound("ingest_queue", self.ingest_queue, limits::QUEUE_RANGE),
@@ -197,7 +202,12 @@ impl Runtime {
             // The receiver waits below.
             let _ = ready.send(tested);
             if passed {
-                let policy = Policy::new(config.token_budget, config.linger, config.ingest_queue);
+                let policy = Policy::new(
+                    config.token_budget,
+                    config.ingest_token_budget,
+                    config.linger,
+                    config.ingest_queue,
+                );
                 Device::new(inbox, policy, config.token_budget, health, models).serve();
             }
         };

@@ -64,13 +64,6 @@ pub struct Error {
     pub status: i32,
 }
 
-impl Error {
-    /// Whether memory ran out (`dnnl_out_of_memory`).
-    pub fn is_out_of_memory(&self) -> bool {
-        self.status == 1
-    }
-}
-
 fn meaning(status: i32) -> &'static str {
     match status {
         1 => " (out of memory)",

@@ -60,3 +60,31 @@ fn dots(x: &[f32], row: &[f32], out: &mut [f32]) {
         *out = sum.iter().sum::<f32>() + rest;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_equal_plain_loops() {
+        let numbers = |n: usize, step: usize| -> Vec<f32> {
+            (0..n).map(|i| ((i * step) % 23) as f32 / 11.0 - 1.0).collect()
+        };
+        for (rows, inputs, outputs) in
+            [(1, 1, 1), (7, 16, 65), (8, 33, 64), (9, 130, 3), (23, 48, 130)]
+        {
+            let (x, weights) = (numbers(rows * inputs, 7), numbers(outputs * inputs, 5));
+            for arch in [Arch::new(), Arch::Scalar] {
+                let got = product(arch, &x, &weights, inputs);
+                assert_eq!(got.len(), outputs * rows);
+                for (i, y) in got.iter().enumerate() {
+                    let (output, row) = (i / rows, i % rows);
+                    let (a, b) =
+                        (&x[row * inputs..][..inputs], &weights[output * inputs..][..inputs]);
+                    let expected: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                    assert!((y - expected).abs() < 1e-4, "{rows} x {inputs} x {outputs}: {i}");
+                }
+            }
+        }
+    }
+}

@@ -3,10 +3,14 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-/// Tokens of one batch by default. On two CPU cores the small default pair needs about half a
-/// second for it, which is what a query waits at most before it overtakes; larger batches gain
-/// nothing there, since matrix products are at full speed from a few hundred rows on.
+/// Tokens of one query batch by default: what a reranking computes before a query to embed can
+/// overtake it. A smaller one would compute the prefix that candidates share more often.
 pub const DEFAULT_TOKEN_BUDGET: usize = 4096;
+
+/// Tokens of one ingest batch by default. On two CPU cores the small default model needs 70 ms for
+/// it, which is what a query waits at most before it overtakes; a batch four times as large
+/// gains nothing there, since matrix products are at full speed from a few hundred rows on.
+pub const DEFAULT_INGEST_TOKEN_BUDGET: usize = 1024;
 
 /// What a configured token budget may be, in tokens. Below 64 hardly a sentence fits; at
 /// 1,048,576 the activations of one layer of an 8B model alone take 16 GiB.
@@ -53,7 +57,7 @@ pub const MAX_PARTS: usize = 16;
 /// about two sentences, so that what is cut in one is whole in the other.
 pub const PART_OVERLAP: usize = 64;
 
-/// How many token budgets of work the query lane may do while texts wait before one ingest
+/// How many ingest batches' worth of work the query lane may do while texts wait before one ingest
 /// batch goes first. So ingest keeps at least a fifth of a saturated device and slows
 /// queries by a quarter at most.
 ///
@@ -63,7 +67,7 @@ pub const PART_OVERLAP: usize = 64;
 /// right for both.
 pub const AGEING_BUDGETS: usize = 4;
 
-/// The least that a query batch counts for ageing, as a part of the token budget (one
+/// The least that a query batch counts for ageing, as a part of the ingest budget (one
 /// eighth): a batch of few tokens costs more time than its tokens say, because the
 /// weights are read once for it too.
 pub const AGEING_MIN_CHARGE: usize = 8;

@@ -6,7 +6,7 @@
 //! - **Query before ingest.** Whenever a query waits, the next batch is a query batch, unless
 //!   ingest is owed one. Query work never lingers.
 //! - **Ageing.** Ingest is owed a batch once the query lane has done
-//!   [`AGEING_BUDGETS`] budgets of work while texts waited. So the wait for an ingest batch is
+//!   [`AGEING_BUDGETS`] ingest batches' worth of work while texts waited. So the wait for an ingest batch is
 //!   bounded however busy the query lane is.
 //! - **Linger.** An ingest batch goes when it is full, when the lane is full (no more can
 //!   come), or when its oldest text has waited for `linger`.
@@ -125,7 +125,10 @@ struct Queued {
 /// The queues and the rules.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    /// Tokens of a query batch.
     budget: usize,
+    /// Tokens of an ingest batch, which a query may have to wait for; at most `budget` counts.
+    ingest_budget: usize,
     linger: Duration,
     /// Texts that the ingest lane admits.
     ingest_limit: usize,
@@ -145,9 +148,15 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    pub(crate) fn new(budget: usize, linger: Duration, ingest_limit: usize) -> Self {
+    pub(crate) fn new(
+        budget: usize,
+        ingest_budget: usize,
+        linger: Duration,
+        ingest_limit: usize,
+    ) -> Self {
         Self {
             budget,
+            ingest_budget,
             linger,
             ingest_limit,
             queries: VecDeque::new(),
@@ -161,7 +170,7 @@ impl Policy {
         }
     }
 
-    /// Tokens of a batch from now on.
+    /// Tokens of a batch from now on, in either lane.
     pub(crate) fn set_budget(&mut self, budget: usize) {
         self.budget = budget;
     }
@@ -223,8 +232,8 @@ impl Policy {
     /// Decides what to do at `now`. Call [`Policy::sweep`] first.
     pub(crate) fn next(&mut self, now: Instant) -> Step {
         let ingest_ready_at = self.documents.front().map(|oldest| {
-            let complete =
-                self.document_tokens >= self.budget || self.documents.len() >= self.ingest_limit;
+            let complete = self.document_tokens >= self.ingest_budget()
+                || self.documents.len() >= self.ingest_limit;
             if complete { now } else { oldest.arrived + self.linger }
         });
         if ingest_ready_at.is_none() {
@@ -232,7 +241,7 @@ impl Policy {
         }
         let ingest_ready = ingest_ready_at.is_some_and(|ready| ready <= now);
         let query_waits = !self.queries.is_empty() || !self.reranks.is_empty();
-        let owed = self.query_charge >= AGEING_BUDGETS * self.budget;
+        let owed = self.query_charge >= AGEING_BUDGETS * self.ingest_budget();
         if query_waits && !(ingest_ready && owed) {
             Step::Run(self.take_query())
         } else if ingest_ready {
@@ -240,6 +249,10 @@ impl Policy {
         } else {
             ingest_ready_at.map_or(Step::Idle, Step::WaitUntil)
         }
+    }
+
+    fn ingest_budget(&self) -> usize {
+        self.ingest_budget.min(self.budget)
     }
 
     fn take_query(&mut self) -> Batch {
@@ -253,13 +266,14 @@ impl Policy {
             self.rerank_is_next = rerank_waits;
             take_whole(Work::EmbedQuery, &mut self.queries, self.budget)
         };
-        self.query_charge += batch.tokens.max(self.budget / AGEING_MIN_CHARGE);
+        self.query_charge += batch.tokens.max(self.ingest_budget() / AGEING_MIN_CHARGE);
         batch
     }
 
     fn take_ingest(&mut self) -> Batch {
         self.query_charge = 0;
-        let batch = take_whole(Work::EmbedDocument, &mut self.documents, self.budget);
+        let budget = self.ingest_budget();
+        let batch = take_whole(Work::EmbedDocument, &mut self.documents, budget);
         self.document_tokens -= batch.tokens;
         batch
     }

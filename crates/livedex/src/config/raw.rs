@@ -207,6 +207,7 @@ pub(crate) struct RawRuntime {
     pub(crate) threads: usize,
     pub(crate) matmul: Matmul,
     pub(crate) token_budget: usize,
+    pub(crate) ingest_token_budget: usize,
     pub(crate) linger_ms: u64,
     pub(crate) largest_shape: bool,
 }
@@ -218,6 +219,7 @@ impl Default for RawRuntime {
             threads: 0,
             matmul: Matmul::default(),
             token_budget: 4096,
+            ingest_token_budget: 1024,
             linger_ms: 5,
             largest_shape: false,
         }

@@ -254,6 +254,7 @@ impl Check<'_> {
         }
         let config = RuntimeConfig {
             token_budget: raw.token_budget,
+            ingest_token_budget: raw.ingest_token_budget,
             threads: raw.threads,
             linger: Duration::from_millis(raw.linger_ms),
             largest_shape: raw.largest_shape,

@@ -84,7 +84,7 @@ async fn what_was_done_and_dropped_is_counted() {
         assert!(report.contains("livedex_model_queue_depth{lane=\"ingest\"} 2"), "{report}");
         // Nobody can send any more: it ends when it has done everything.
         drop(admission);
-        Device::new(inbox, Policy::new(64, Duration::ZERO, 8), 64, health, models).serve();
+        Device::new(inbox, Policy::new(64, 64, Duration::ZERO, 8), 64, health, models).serve();
     });
     for answer in [query, first, second] {
         assert_eq!(answer.await.unwrap(), Ok(vec![1.0, 0.0]));

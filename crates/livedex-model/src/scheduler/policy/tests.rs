@@ -189,7 +189,7 @@ impl Book {
 fn simulate(arrivals: &[Arrival]) -> Vec<Batch> {
     let start = Instant::now();
     let mut now = start;
-    let mut policy = Policy::new(BUDGET, LINGER, INGEST_LIMIT);
+    let mut policy = Policy::new(BUDGET, BUDGET, LINGER, INGEST_LIMIT);
     let mut book = Book::default();
     let mut coming = arrivals.iter().enumerate().peekable();
     let mut batches = Vec::new();
@@ -295,7 +295,7 @@ fn ingest_gets_a_fifth_of_a_saturated_device() {
 
 #[test]
 fn a_small_reranking_passes_a_large_one_that_has_just_begun() {
-    let mut policy = Policy::new(BUDGET, LINGER, INGEST_LIMIT);
+    let mut policy = Policy::new(BUDGET, BUDGET, LINGER, INGEST_LIMIT);
     let now = Instant::now();
     let rerank = |ticket, tokens| Entry {
         ticket,
@@ -332,7 +332,7 @@ fn an_incomplete_ingest_batch_lingers_and_a_full_lane_does_not() {
         arrived: now,
         deadline: None,
     };
-    let mut policy = Policy::new(BUDGET, LINGER, 3);
+    let mut policy = Policy::new(BUDGET, BUDGET, LINGER, 3);
     policy.push(text(1));
     assert_eq!(policy.next(now), Step::WaitUntil(now + LINGER));
     policy.push(text(2));
@@ -341,4 +341,33 @@ fn an_incomplete_ingest_batch_lingers_and_a_full_lane_does_not() {
     policy.push(text(4));
     assert!(matches!(policy.next(now + LINGER), Step::Run(batch) if batch.tokens == 1));
     assert_eq!(policy.next(now), Step::Idle);
+}
+
+#[test]
+fn an_ingest_batch_keeps_to_its_own_budget() {
+    let now = Instant::now();
+    let batch_of = |policy: &mut Policy| match policy.next(now + LINGER) {
+        Step::Run(batch) => (batch.work, batch.tokens),
+        step => panic!("{step:?}"),
+    };
+    let mut policy = Policy::new(100, 30, LINGER, INGEST_LIMIT);
+    let push = |policy: &mut Policy, ticket, work, tokens: &[usize]| {
+        policy.push(Entry {
+            ticket,
+            work,
+            tokens: tokens.to_vec(),
+            shared: 0,
+            arrived: now,
+            deadline: None,
+        });
+    };
+    for ticket in 0..4 {
+        push(&mut policy, ticket, Work::EmbedDocument, &[15]);
+    }
+    push(&mut policy, 9, Work::Rerank, &[25; 4]);
+    assert_eq!(batch_of(&mut policy), (Work::Rerank, 100));
+    assert_eq!(batch_of(&mut policy), (Work::EmbedDocument, 30));
+    // Out of memory lowers both.
+    policy.set_budget(20);
+    assert_eq!(batch_of(&mut policy), (Work::EmbedDocument, 15));
 }
