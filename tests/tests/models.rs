@@ -48,7 +48,8 @@ fn main() -> ExitCode {
                 ensure!(number(&found["speed"]["tokens_per_second"])? > 0.0, "{found:#}");
                 let memory = |name: &str| number(&found["memory_bytes"][name]);
                 ensure!(memory("f32")? > memory("bf16")?, "{found:#}");
-                ensure!(memory("bf16")? > memory("q8_0")?, "{found:#}");
+                // These are too narrow to be quantised.
+                ensure!(memory("f32")? == memory("q8_0")?, "{found:#}");
                 let example = &found["example"];
                 if role == "embedder" {
                     let vector = example["embedding"].as_array().context("no embedding")?;
