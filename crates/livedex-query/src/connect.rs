@@ -108,8 +108,9 @@ pub(crate) async fn connect_as(config: &NatsConfig, name: &str) -> Result<Client
     let connected = tokio::time::timeout(config.connect_timeout, options.connect(servers)).await;
     let error = match connected {
         Ok(Ok(client)) => return Ok(client),
-        Ok(Err(error)) => error,
-        Err(_) => {
+        Ok(Err(error)) if error.kind() != ConnectErrorKind::TimedOut => error,
+        // The client's own limit is the same, and either may come first.
+        _ => {
             let reason = format!("no answer in {} ms", config.connect_timeout.as_millis());
             return Err(NatsError::Unreachable { url, reason });
         }
