@@ -132,7 +132,7 @@ impl Models {
             }
             Request::TokenizePairs { name, query, documents } => {
                 let tokenizer = find(&mut self.rerankers, &name)?.tokenizer();
-                // The benchmarks' documents fit: each is one part.
+                // Long documents are truncated here: each is one part.
                 let parts: Result<Vec<Vec<PairTokens>>, ForwardError> =
                     documents.iter().map(|text| tokenizer.encode(&query, None, text)).collect();
                 let pairs: Vec<Pair> = parts?.into_iter().flatten().map(Pair::from).collect();

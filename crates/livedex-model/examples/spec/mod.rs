@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use livedex_model::{Matmul, ModelSpec};
+use livedex_model::{LongDocuments, Matmul, ModelSpec};
 use serde::de::DeserializeOwned;
 
 /// The precisions to ask for; not every machine can load all of them.
@@ -20,7 +20,9 @@ pub(crate) fn matmul() -> Result<Matmul, String> {
 /// The model in `folder` with its weights in `precision`.
 pub(crate) fn model_spec(folder: &Path, precision: &str) -> Result<ModelSpec, String> {
     let precision = named(precision).map_err(|error| format!("precision: {error}"))?;
-    Ok(ModelSpec { precision, matmul: matmul()?, ..ModelSpec::dir(folder) })
+    // As the reference does: a document in parts would be several pairs.
+    let long_documents = LongDocuments::Truncate;
+    Ok(ModelSpec { precision, matmul: matmul()?, long_documents, ..ModelSpec::dir(folder) })
 }
 
 /// A setting by its name in a configuration.
