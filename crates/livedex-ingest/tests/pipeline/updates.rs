@@ -98,8 +98,15 @@ async fn replays_change_nothing_and_embed_nothing() {
     let before = world.store.rows.lock().unwrap().clone();
     let upserted = world.store.upserted.load(Ordering::SeqCst);
     let embedded = world.embedder.texts.load(Ordering::SeqCst);
-    let summary = world.run(history(), 1).await;
-    assert_eq!((summary.replays, summary.documents, summary.records), (2, 2, 4));
+    // One after the other: events that wait for an earlier one of their document may collapse.
+    let mut seen = (0, 0, 0);
+    for record in history() {
+        let summary = world.run(vec![record], 1).await;
+        seen.0 += summary.replays;
+        seen.1 += summary.documents;
+        seen.2 += summary.records;
+    }
+    assert_eq!(seen, (2, 2, 4));
     assert_eq!(*world.store.rows.lock().unwrap(), before);
     assert_eq!(world.store.upserted.load(Ordering::SeqCst), upserted, "no row was written");
     assert_eq!(world.embedder.texts.load(Ordering::SeqCst), embedded, "nothing was embedded");
