@@ -9,7 +9,11 @@ from .texts import Texts
 
 LENGTHS = [100, 200]
 QUERY_TOKENS = 16
-BATCH_SIZES = [4, 16]
+# What transformers may choose from, tried with the first pairs.
+BATCH_SIZES = [2, 8]
+TRIED = 8
+# A round with a causal reranker takes most of a minute.
+CAUSAL_ROUNDS = 3
 ALL_LOGITS = "transformers f32, all logits"
 # The logits of one batch are batch size x tokens x 151,669 x 4 bytes: 1.5 GB at 8 x 300.
 ALL_LOGITS_BATCH = 8
@@ -22,18 +26,19 @@ def measure(shape, livedex, options, out):
     for precision in livedex.precisions:
         livedex.load(precision, "reranker", shape.folder, precision)
     query = texts.text(QUERY_TOKENS + texts.special)
+    n_rounds = min(options.rounds, CAUSAL_ROUNDS) if shape.causal else options.rounds
     data = {}
     for count in options.candidates:
         for length in LENGTHS:
             documents = [texts.text(length + texts.special) for _ in range(count)]
             pairs = livedex.tokenize_pairs(livedex.precisions[0], query, documents)
-            data[f"{count} x {length} tokens"] = case(shape, pairs, peers, livedex, options.rounds)
+            data[f"{count} x {length} tokens"] = case(shape, pairs, peers, livedex, n_rounds)
     livedex.unload(*livedex.precisions)
     present(shape, data, out)
 
 
 def case(shape, pairs, peers, livedex, count):
-    best = {p: rounds.fastest(BATCH_SIZES, lambda size: peer.time_score(pairs[:16], size))
+    best = {p: rounds.fastest(BATCH_SIZES, lambda size: peer.time_score(pairs[:TRIED], size))
             for p, peer in peers.items()}
     alone = plain(pairs)
     contenders = {}

@@ -43,9 +43,13 @@ impl Matrix {
             Products::Quantised if inputs.is_multiple_of(QUANTISED_INPUTS) => quantise(layers),
             Products::Candle | Products::Quantised => Ok(Self::Plain(Tensor::cat(layers, 0)?)),
             Products::OneDnn(library, precision) => {
-                let layers: Vec<Vec<f32>> =
-                    layers.iter().map(|l| l.flatten_all()?.to_vec1()).collect::<Result<_>>()?;
-                let layers: Vec<&[f32]> = layers.iter().map(Vec::as_slice).collect();
+                let layers: Vec<Tensor> =
+                    layers.iter().map(Tensor::contiguous).collect::<Result<_>>()?;
+                let lent: Vec<_> = layers.iter().map(Tensor::storage_and_layout).collect();
+                let layers: Vec<&[f32]> = lent
+                    .iter()
+                    .map(|(storage, layout)| cpu::slice(storage, layout))
+                    .collect::<Result<_>>()?;
                 Packed::new(library, &layers, inputs, precision)
                     .map(Self::Packed)
                     .map_err(candle_core::Error::wrap)

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::{
     Error, Library, Precision,
-    abi::{self, Api, Arg, Layout, Ptr},
+    abi::{self, Api, Arg, Ptr},
     room::{Aligned, with_thread},
     shape::{BLOCK, Key, STEP, Shape},
 };
@@ -80,7 +80,7 @@ impl Packed {
             for rows in layer.chunks(PIECE * inputs) {
                 let n = rows.len() / inputs;
                 let shape = library.shapes.get(api, Key { inputs, outputs: n, precision })?;
-                let (weights, data) = pack(api, rows, inputs, &shape)?;
+                let (weights, data) = pack(api, rows, &shape)?;
                 let range = outputs..outputs + n;
                 pieces.push(Piece { outputs: range, shape, weights, _data: data });
                 outputs += n;
@@ -224,21 +224,15 @@ struct Shared {
 unsafe impl Sync for Shared {}
 
 /// Brings weights into the layout of `shape`.
-fn pack(
-    api: &'static Api,
-    rows: &[f32],
-    inputs: usize,
-    shape: &Shape,
-) -> Result<(Memory, Aligned), Error> {
+fn pack(api: &'static Api, rows: &[f32], shape: &Shape) -> Result<(Memory, Aligned), Error> {
     let layout = shape.weights();
     let mut data = Aligned::new(api.size(layout));
     let packed = Memory(api.memory(layout, data.as_mut_ptr())?, api);
-    let plain = api.describe(inputs, rows.len() / inputs, abi::F32, Layout::Strides(1, inputs))?;
-    let source = Memory(api.memory(plain.as_ptr(), rows.as_ptr().cast_mut().cast())?, api);
-    let how = api.reorder(plain.as_ptr(), layout)?;
+    let pack = &shape.pack;
+    let source = Memory(api.memory(pack.src.as_ptr(), rows.as_ptr().cast_mut().cast())?, api);
     with_thread(api, |thread| {
-        let scratchpad = api.descriptor_of(how, abi::SCRATCHPAD_MD);
-        let (room, _) = thread.rooms(api.size(scratchpad), 0);
+        let (scratchpad, bytes) = pack.scratchpad;
+        let (room, _) = thread.rooms(bytes, 0);
         let pad = Memory(api.memory(scratchpad, room)?, api);
         let args = [
             Arg { arg: abi::SRC, memory: source.0 },
@@ -246,9 +240,8 @@ fn pack(
             Arg { arg: abi::SCRATCHPAD, memory: pad.0 },
         ];
         // SAFETY: `rows` and `data` are as large as their descriptors say, and `data` is ours.
-        unsafe { api.execute(api.primitive(how)?, thread.stream, &args) }
+        unsafe { api.execute(pack.primitive, thread.stream, &args) }
     })?;
-    api.forget(plain);
     Ok((packed, data))
 }
 

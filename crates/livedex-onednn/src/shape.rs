@@ -50,8 +50,18 @@ pub(crate) struct Shape {
     key: Key,
     /// The primitive for whole blocks; it chose the layout.
     whole: Arc<Multiply>,
+    /// The one that brings weights into that layout.
+    pub(crate) pack: Pack,
     /// The others, by their rows.
     made: RwLock<HashMap<usize, Arc<Multiply>>>,
+}
+
+/// The primitive that packs `[outputs, inputs]`. Never freed, as [`Multiply`].
+pub(crate) struct Pack {
+    pub(crate) primitive: Ptr,
+    pub(crate) src: abi::Descriptor,
+    /// As in [`Multiply`].
+    pub(crate) scratchpad: (Ptr, usize),
 }
 
 /// A primitive. Never freed: there are few, and they are needed as long as the process runs.
@@ -70,13 +80,17 @@ pub(crate) struct Multiply {
 // each brings its own scratchpad.
 unsafe impl Send for Multiply {}
 unsafe impl Sync for Multiply {}
+unsafe impl Send for Pack {}
+unsafe impl Sync for Pack {}
 
 impl Shape {
     fn new(api: &'static Api, key: Key) -> Result<Self, Error> {
         let any = api.describe(key.inputs, key.outputs, key.precision.kind(), Layout::Any)?;
         let whole = Multiply::new(api, key, BLOCK, any.as_ptr());
         api.forget(any);
-        Ok(Self { api, key, whole: Arc::new(whole?), made: RwLock::default() })
+        let whole = whole?;
+        let pack = Pack::new(api, key, api.descriptor_of(whole.how, abi::WEIGHTS_MD))?;
+        Ok(Self { api, key, whole: Arc::new(whole), pack, made: RwLock::default() })
     }
 
     /// The layout of the weights; it lives as long as the shape.
@@ -100,6 +114,17 @@ impl Shape {
         let made = Multiply::new(self.api, self.key, rows, self.weights())?;
         let mut known = self.made.write().unwrap_or_else(PoisonError::into_inner);
         Ok(known.entry(rows).or_insert_with(|| Arc::new(made)).clone())
+    }
+}
+
+impl Pack {
+    fn new(api: &Api, key: Key, packed: Ptr) -> Result<Self, Error> {
+        let plain = Layout::Strides(1, key.inputs);
+        let src = api.describe(key.inputs, key.outputs, abi::F32, plain)?;
+        let how = api.reorder(src.as_ptr(), packed)?;
+        let scratchpad = api.descriptor_of(how, abi::SCRATCHPAD_MD);
+        let scratchpad = (scratchpad, api.size(scratchpad));
+        Ok(Self { primitive: api.primitive(how)?, src, scratchpad })
     }
 }
 

@@ -11,27 +11,33 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use livedex_query::QueryConfig;
 use livedex_testkit::wait::until;
+use tokio::task::JoinHandle;
 
 use crate::{
     far::proxy,
+    raw::Reply,
     rig::{Running, ask, error_code, raw},
 };
 
 const QUERY: &[u8] = br#"{"query": "why?"}"#;
 
-pub(crate) async fn finishes(url: String) -> Result<()> {
-    let running = Running::start(&url, QueryConfig::default()).await?;
+/// Asks a query that gets no further than its search, and waits until it is there.
+async fn held_query(running: &Running, url: &str) -> Result<JoinHandle<Result<Reply>>> {
     let world = running.world.clone();
     world.hold();
-    let asked = tokio::spawn({
-        let url = url.clone();
-        async move { ask(&url, QUERY).await }
-    });
+    let url = url.to_owned();
+    let asked = tokio::spawn(async move { ask(&url, QUERY).await });
     let in_flight = || async {
         let n = world.searches.load(Ordering::SeqCst);
         Ok(if n == 1 { Ok(()) } else { Err(format!("{n} searches")) })
     };
     until("the query is in flight", Duration::from_secs(10), in_flight).await?;
+    Ok(asked)
+}
+
+pub(crate) async fn finishes(url: String) -> Result<()> {
+    let running = Running::start(&url, QueryConfig::default()).await?;
+    let asked = held_query(&running, &url).await?;
     running.shutdown.cancel();
     let refused = || async {
         let reply = ask(&url, QUERY).await?;
@@ -41,7 +47,7 @@ pub(crate) async fn finishes(url: String) -> Result<()> {
         })
     };
     // Requests that come in before the server has heard of the shutdown are answered, too.
-    world.gate.add_permits(1000);
+    running.world.gate.add_permits(1000);
     until("no more requests are taken", Duration::from_secs(10), refused).await?;
     ensure!(asked.await??.json()?.get("hits").is_some());
     running.stop().await
@@ -110,17 +116,7 @@ async fn stop_under_load(url: &str, service_url: &str, n_rounds: usize) -> Resul
 pub(crate) async fn gives_up(url: String) -> Result<()> {
     let config = QueryConfig { drain: Duration::from_millis(200), ..QueryConfig::default() };
     let running = Running::start(&url, config).await?;
-    let world = running.world.clone();
-    world.hold();
-    let asked = tokio::spawn({
-        let url = url.clone();
-        async move { ask(&url, QUERY).await }
-    });
-    let in_flight = || async {
-        let n = world.searches.load(Ordering::SeqCst);
-        Ok(if n == 1 { Ok(()) } else { Err(format!("{n} searches")) })
-    };
-    until("the query is in flight", Duration::from_secs(10), in_flight).await?;
+    let asked = held_query(&running, &url).await?;
     running.stop().await?;
     let (code, error) = error_code(&asked.await??)?;
     ensure!(code == 503 && error["message"].as_str().unwrap().contains("shutting down"), "{error}");

@@ -254,11 +254,15 @@ fn gated(arch: Arch, gate_up: &Tensor, f: impl Fn(f32) -> f32 + Copy + Sync) -> 
 /// The contiguous elements of a tensor.
 pub(crate) fn with_slice<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
-    let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
-    else {
+    f(slice(&storage, layout)?)
+}
+
+/// The numbers of a contiguous tensor.
+pub(crate) fn slice<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    let (Storage::Cpu(storage), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
         bail!("a contiguous tensor in main memory is needed");
     };
-    f(&storage.as_slice::<f32>()?[start..end])
+    Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
 /// The rows of heads that may be some columns of a wider matrix.
