@@ -76,6 +76,8 @@ def present(shape, data, out):
             f" Tokens of the prefix that candidates share: {prefixes}. transformers computes the "
             "logits of the last position; \"all logits\" is the model card's code, which computes "
             f"those of every position ({rounds.SELDOM} rounds)"
-            + (", a larger part of a pass here than with all layers." if "of 28" in shape.title
-               else "."))
+            + ("." if "of 28" not in shape.title else
+               ", a larger part of a pass here than with all layers. So is the last layer, of which "
+               "Livedex computes the last position only: with all 28 layers expect ratios lower "
+               "by a fifth."))
     out.section(f"Reranking, {shape.title}", ["", *data], rows, notes, data)
