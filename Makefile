@@ -86,11 +86,11 @@ ci: ## what .ci/run runs
 	$(MAKE) test
 	$(MAKE) demo DEMO_EXIT=1 TARGETS=--all-targets
 
-bench: bench-deps ## speed beside transformers (BENCH="--only embed --model small": a part)
+bench: bench-deps ## speed beside transformers, 20 minutes (BENCH="--only embed --model small": a part)
 	LIVEDEX_MINILM="$(MINILM)" $(BENCH_PYTHON) -m benches.speed --examples "$(EXAMPLES)" \
 	    --json .livedex/bench/speed.json $(BENCH)
 
-bench-parity: bench-deps ## numbers beside transformers on the real shapes
+bench-parity: bench-deps ## numbers beside transformers on the real shapes, 12 minutes
 	LIVEDEX_MINILM="$(MINILM)" $(BENCH_PYTHON) -m benches.parity --examples "$(EXAMPLES)" $(PARITY)
 
 bench-fusion: $(MINILM)/config.json ## how well each way to rank does (BEIR="folder...")
