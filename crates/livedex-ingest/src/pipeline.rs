@@ -63,9 +63,11 @@ impl Pipeline {
             backoff: config.backoff,
         });
         // A stream keeps the future of `next` between polls, so that no source needs to be safe to
-        // cancel.
+        // cancel. It never ends by itself: that would drop the source, and with it the leases of
+        // what is still in flight.
         let events = stream::unfold(source, |mut source| async {
-            source.next().await.map(|event| (event, source))
+            let event = source.next().await;
+            Some((event, source))
         });
         let mut events = std::pin::pin!(events);
         let mut state = State {
@@ -94,7 +96,7 @@ impl Pipeline {
                 () = shutdown.cancelled() => break,
                 Some(end) = state.waves.join_next() => state.land(end)?,
                 event = events.next(), if state.is_source_open && state.queue.has_room() => {
-                    state.take(event).await?;
+                    state.take(event.flatten()).await?;
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -81,9 +81,15 @@ impl RecordSource for FakeSource {
     }
 }
 
-/// What was acknowledged.
+impl Drop for FakeSource {
+    fn drop(&mut self) {
+        self.acks.1.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What was acknowledged, and whether the source is gone: a real one then gives its partitions up.
 #[derive(Default)]
-pub(crate) struct Acks(pub(crate) Mutex<Vec<SourcePosition>>);
+pub(crate) struct Acks(pub(crate) Mutex<Vec<SourcePosition>>, pub(crate) AtomicBool);
 
 impl Acks {
     pub(crate) fn offsets(&self) -> Vec<i64> {
@@ -96,6 +102,7 @@ impl Acks {
 impl Acknowledger for Acks {
     fn finish(&self, record: &FinishedRecord) {
         assert!(record.lease.is_live(), "acknowledged with a dead lease");
+        assert!(!self.1.load(Ordering::SeqCst), "acknowledged after the source was dropped");
         assert!(record.bytes > 0);
         self.0.lock().unwrap().push(record.position.clone());
     }

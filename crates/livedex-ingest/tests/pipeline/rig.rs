@@ -1,7 +1,7 @@
 //! A pipeline over the fakes.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -57,6 +57,7 @@ impl World {
 
     pub(crate) fn start(&self, config: PipelineConfig) -> Running {
         let (events, receiver) = mpsc::unbounded_channel();
+        self.acks.1.store(false, Ordering::SeqCst);
         let progress = Arc::new(Progress::default());
         let shutdown = CancellationToken::new();
         let pipeline = Pipeline {
