@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::{
     document::Change,
     ids::{ChunkId, DocumentKey},
+    lease::Lease,
     query::{Candidate, SearchRequest},
     record::{DeadLetterReason, RawRecord, SourcePosition},
     row::{ChunkRow, StoredRow},
@@ -119,10 +120,12 @@ pub trait ChunkStore: Send + Sync {
     ) -> Result<HashMap<DocumentKey, Vec<StoredRow>>, ServiceError>;
     /// The stored vectors of these chunks; a chunk that is gone is absent from the map.
     async fn vectors(&self, ids: &[ChunkId]) -> Result<HashMap<ChunkId, Vec<f32>>, ServiceError>;
-    /// Writes rows, in batches bounded in rows and bytes. Idempotent.
-    async fn upsert(&self, rows: &[ChunkRow]) -> Result<(), ServiceError>;
-    /// Deletes rows by primary key. Idempotent.
-    async fn delete(&self, ids: &[ChunkId]) -> Result<(), ServiceError>;
+    /// Writes rows, in requests bounded in rows, bytes and time. Idempotent. Right before each
+    /// request all of `leases`, those of the records that bring the rows, must live (INV-4);
+    /// once one is dead the rest is not written: [`ServiceError::Retry`].
+    async fn upsert(&self, rows: &[ChunkRow], leases: &[Lease]) -> Result<(), ServiceError>;
+    /// Deletes rows by primary key. Idempotent. `leases` as for [`ChunkStore::upsert`].
+    async fn delete(&self, ids: &[ChunkId], leases: &[Lease]) -> Result<(), ServiceError>;
     /// Called when the pipeline has caught up and is idle: a store that is slow on fresh rows
     /// (Milvus Lite) may flush; others do nothing.
     async fn settle(&self) -> Result<(), ServiceError> {
@@ -181,7 +184,7 @@ pub struct FinishedRecord {
     /// Its bytes, given back to the in-flight budget.
     pub bytes: usize,
     /// Its partition's lease when it was read.
-    pub lease: crate::lease::Lease,
+    pub lease: Lease,
 }
 
 /// Where records go that can never be processed.

@@ -1,15 +1,14 @@
 //! Rows into the collection, and out of it.
 //!
 //! First everything new is written, then what is stale is deleted, so that a document is never
-//! absent. Leases are checked right before each request (INV-4). A document that the store
+//! absent. Leases are looked at before each group, and by the store right before each of its
+//! requests (INV-4). A document that the store
 //! refuses for good is found by halving; what was written of it is taken out again, so that the
 //! collection keeps its last good version.
 
 use std::ops::Range;
 
-use livedex_core::{
-    ids::ChunkId, lease::Lease, limits::MAX_UPSERT_ROWS, ports::ServiceError, row::ChunkRow,
-};
+use livedex_core::{ids::ChunkId, lease::Lease, limits::MAX_UPSERT_ROWS, row::ChunkRow};
 
 use crate::{
     metrics::StepTimer,
@@ -44,8 +43,10 @@ pub(crate) async fn write(context: &Context, documents: Vec<Writes>) -> Vec<End>
     let weights: Vec<usize> = row_spans.iter().map(Range::len).collect();
     for group in groups(&weights, MAX_UPSERT_ROWS) {
         let upsert = |group: Range<usize>| {
-            let (spans, leases, rows) = (&row_spans[group.clone()], &leases[group], &rows);
-            upsert(context, slice(rows, spans), leases)
+            let (rows, leases) = (slice(&rows, &row_spans[group.clone()]), &leases[group]);
+            async move {
+                if rows.is_empty() { Ok(()) } else { context.store.upsert(rows, leases).await }
+            }
         };
         for (index, end) in
             bisect(context.backoff, "upsert", &leases, group, |g| Box::pin(upsert(g))).await
@@ -67,8 +68,10 @@ pub(crate) async fn write(context: &Context, documents: Vec<Writes>) -> Vec<End>
     for group in groups(&weights, MAX_UPSERT_ROWS) {
         for group in runs(group, |index| ends[index] == End::Done) {
             let delete = |group: Range<usize>| {
-                let ids = slice(&ids, &id_spans[group]);
-                async move { if ids.is_empty() { Ok(()) } else { context.store.delete(ids).await } }
+                let (ids, leases) = (slice(&ids, &id_spans[group.clone()]), &leases[group]);
+                async move {
+                    if ids.is_empty() { Ok(()) } else { context.store.delete(ids, leases).await }
+                }
             };
             for (index, end) in
                 bisect(context.backoff, "delete", &leases, group, |g| Box::pin(delete(g))).await
@@ -80,29 +83,14 @@ pub(crate) async fn write(context: &Context, documents: Vec<Writes>) -> Vec<End>
     ends
 }
 
-/// Upserts consecutive documents' rows; a document with very many goes in several requests, each
-/// with a look at the lease.
-async fn upsert(
-    context: &Context,
-    rows: &[ChunkRow],
-    leases: &[Lease],
-) -> Result<(), ServiceError> {
-    for rows in rows.chunks(MAX_UPSERT_ROWS) {
-        if !leases.iter().all(Lease::is_live) {
-            return Err(ServiceError::Retry("a lease has died".into()));
-        }
-        context.store.upsert(rows).await?;
-    }
-    Ok(())
-}
-
 /// Takes out what may have been written of a refused document.
 async fn undo(context: &Context, lease: &Lease, fresh: &[ChunkId]) {
-    for ids in fresh.chunks(MAX_UPSERT_ROWS) {
-        let delete = || context.store.delete(ids);
-        // Whatever the end: the document is refused already, and there is nothing left to try.
-        let _ = until_answered(context.backoff, "delete", || lease.is_live(), delete).await;
+    if fresh.is_empty() {
+        return;
     }
+    let delete = || context.store.delete(fresh, std::slice::from_ref(lease));
+    // Whatever the end: the document is refused already, and there is nothing left to try.
+    let _ = until_answered(context.backoff, "delete", || lease.is_live(), delete).await;
 }
 
 fn append<T>(all: &mut Vec<T>, more: &mut Vec<T>) -> Range<usize> {

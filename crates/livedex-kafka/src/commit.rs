@@ -5,7 +5,9 @@
 //! until the records are read again. Not a synchronous one on the poll thread: it waits without
 //! a bound (`socket.timeout.ms`, and `session.timeout.ms` more while the coordinator is away).
 //!
-//! A commit that goes through after its waiter has left does no harm: everything below a
+//! Nothing is asked for once the session has ended under which it was finished (INV-4). What was
+//! asked for before that comes too late then, and the broker refuses it: the member has another
+//! generation by now, or none. If one still goes through it does no harm: everything below a
 //! watermark is finished, whoever commits it. At worst the next owner's commit is set back, and
 //! records are read twice.
 
@@ -19,13 +21,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use livedex_core::lease::Guard;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{CommitMode, Consumer},
 };
 
 use crate::{
-    diagnostics::lock, member::MemberConsumer, metrics, partitions::Commit, shared::Shared,
+    diagnostics::lock, member::MemberConsumer, metrics, partitions::Commit, session::Session,
+    shared::Shared,
 };
 
 /// Commits that may wait: the periodic one, and those of a revoke and of the end whose deadlines
@@ -36,6 +40,8 @@ const MAX_WAITING: usize = 8;
 const PERIODIC_DEADLINE: Duration = Duration::from_secs(60);
 
 struct Job {
+    /// Under which the records were finished.
+    session: Arc<Session>,
     commits: Vec<Commit>,
     deadline: Instant,
     done: SyncSender<bool>,
@@ -66,7 +72,7 @@ impl Committer {
 
     /// Commits in the background, unless the commit before has not come back yet. The result
     /// goes to the table.
-    pub(crate) fn commit(&self, commits: impl FnOnce() -> Vec<Commit>) {
+    pub(crate) fn commit(&self, session: &Arc<Session>, commits: impl FnOnce() -> Vec<Commit>) {
         if self.is_busy.load(Ordering::Acquire) {
             return;
         }
@@ -76,7 +82,8 @@ impl Committer {
         }
         self.is_busy.store(true, Ordering::Release);
         let (done, _) = mpsc::sync_channel(1);
-        let job = Job { commits, deadline: Instant::now() + PERIODIC_DEADLINE, done };
+        let deadline = Instant::now() + PERIODIC_DEADLINE;
+        let job = Job { session: Arc::clone(session), commits, deadline, done };
         if self.jobs.try_send(job).is_err() {
             self.is_busy.store(false, Ordering::Release);
         }
@@ -84,12 +91,18 @@ impl Committer {
 
     /// Commits and waits for the broker's word, until `deadline` at most. Returns whether the
     /// broker confirmed.
-    pub(crate) fn commit_until(&self, commits: Vec<Commit>, deadline: Instant) -> bool {
+    pub(crate) fn commit_until(
+        &self,
+        session: &Arc<Session>,
+        commits: Vec<Commit>,
+        deadline: Instant,
+    ) -> bool {
         if commits.is_empty() {
             return true;
         }
         let (done, result) = mpsc::sync_channel(1);
-        let is_sent = self.jobs.try_send(Job { commits, deadline, done }).is_ok();
+        let job = Job { session: Arc::clone(session), commits, deadline, done };
+        let is_sent = self.jobs.try_send(job).is_ok();
         let left = deadline.saturating_duration_since(Instant::now());
         let is_confirmed = is_sent && result.recv_timeout(left).unwrap_or(false);
         if !is_confirmed {
@@ -109,7 +122,8 @@ struct Worker {
 impl Worker {
     fn run(self, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
-            let is_confirmed = Instant::now() < job.deadline && self.commit(&job.commits);
+            let is_wanted = Instant::now() < job.deadline && job.session.is_live();
+            let is_confirmed = is_wanted && self.commit(&job.commits);
             self.is_busy.store(false, Ordering::Release);
             // Nobody may be waiting any more.
             let _ = job.done.try_send(is_confirmed);

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use livedex_core::limits::DEFAULT_MAX_DOCUMENT_BYTES;
 
-use crate::properties;
+use crate::{
+    properties,
+    session::{MARGIN, MIN_ROOM, Times},
+};
 
 /// Bytes of records that may be read and not yet finished, by default: four 8 MiB waves, or
 /// three documents of the largest size.
@@ -46,6 +49,9 @@ pub struct KafkaConfig {
     /// How long a rebalance may wait for the commit of revoked partitions. What is not
     /// committed by then is read again by the next owner.
     pub revoke_timeout: Duration,
+    /// The longest that a write may still run that was started under a live lease: the deadline of
+    /// one RPC to Milvus. Leases end this much before the group's session would.
+    pub write_timeout: Duration,
 }
 
 impl Default for KafkaConfig {
@@ -63,6 +69,7 @@ impl Default for KafkaConfig {
             commit_interval: Duration::from_secs(1),
             start_timeout: Duration::from_secs(5),
             revoke_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -82,6 +89,7 @@ impl fmt::Debug for KafkaConfig {
             .field("commit_interval", &self.commit_interval)
             .field("start_timeout", &self.start_timeout)
             .field("revoke_timeout", &self.revoke_timeout)
+            .field("write_timeout", &self.write_timeout)
             .finish()
     }
 }
@@ -152,7 +160,29 @@ impl KafkaConfig {
             );
         }
         problems.extend(properties::problems(&self.properties));
+        problems.extend(self.no_room());
         problems
+    }
+
+    /// Leases must have some time to live within the group's session.
+    fn no_room(&self) -> Option<ConfigProblem> {
+        let times = Times::of(self);
+        if times.room(self.write_timeout) >= MIN_ROOM {
+            return None;
+        }
+        let least = times.heartbeat + self.write_timeout + MARGIN + MIN_ROOM;
+        Some(ConfigProblem {
+            key: "properties.\"session.timeout.ms\"".to_owned(),
+            message: format!(
+                "is {} ms, but with writes of up to {} ms (milvus.timeout_ms) and heartbeats every \
+                 {} ms at least {} is needed: a worker that was stopped must have nothing under way \
+                 when its partitions become another's",
+                times.session.as_millis(),
+                self.write_timeout.as_millis(),
+                times.heartbeat.as_millis(),
+                least.as_millis()
+            ),
+        })
     }
 }
 
@@ -220,6 +250,20 @@ mod tests {
                 "properties.\"no.such.thing\"",
             ]
         );
+    }
+
+    #[test]
+    fn a_session_without_room_for_a_write_is_refused() {
+        let short = with_property("session.timeout.ms", "14000");
+        let problem = &short.problems()[0];
+        assert_eq!(problem.key, "properties.\"session.timeout.ms\"");
+        let numbers = ["14000 ms", "10000 ms", "3000 ms", "15000 is needed"];
+        assert!(numbers.iter().all(|number| problem.message.contains(number)), "{problem}");
+        assert_eq!(with_property("session.timeout.ms", "15000").problems(), vec![]);
+        // The default is as short for a very patient writer.
+        let patient =
+            KafkaConfig { write_timeout: Duration::from_secs(60), ..KafkaConfig::default() };
+        assert!(patient.problems()[0].message.starts_with("is 45000 ms"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! What it keeps: records are handed out in offset order within a partition, each at least once;
 //! the committed offset of a partition never passes an unfinished record (INV-3); nothing is
-//! committed for a partition after its lease died (INV-4); what is read and not finished is
+//! committed for a partition after its lease died, and a lease dies by the clock if nothing else
+//! ends it (INV-4); what is read and not finished is
 //! bounded in bytes (INV-5).
 //!
 //! # Layout
@@ -18,6 +19,7 @@
 //! - `commit`: commits, with their results and with a deadline
 //! - `member`: rebalances and lag
 //! - `poll`: the poll thread
+//! - `session`: how long leases live without the poll thread
 //! - `shared`: what the poll thread shares: acknowledger and monitor
 //! - `source`: the source of records
 //! - `record`: messages as records
@@ -47,6 +49,7 @@ mod properties;
 mod publisher;
 mod reach;
 mod record;
+mod session;
 mod shared;
 mod source;
 

@@ -68,14 +68,17 @@ impl Member {
     /// Commits what is finished, in the background.
     pub(crate) fn commit(&self) {
         if let Some(committer) = self.committer.get() {
-            committer.commit(|| lock(&self.shared.table).unconfirmed());
+            committer.commit(&self.shared.session(), || lock(&self.shared.table).unconfirmed());
         }
     }
 
     /// Commits what is finished and waits for the broker's word. Returns whether it came.
     pub(crate) fn commit_until(&self, deadline: Instant) -> bool {
         let commits = lock(&self.shared.table).unconfirmed();
-        self.committer.get().is_some_and(|committer| committer.commit_until(commits, deadline))
+        let session = self.shared.session();
+        self.committer
+            .get()
+            .is_some_and(|committer| committer.commit_until(&session, commits, deadline))
     }
 
     /// The partitions of our topic in `list`.
@@ -91,7 +94,10 @@ impl Member {
         let commits = lock(&self.shared.table).kill(partitions);
         tracing::info!(?partitions, is_lost, "partitions revoked");
         if !is_lost && let Some(committer) = self.committer.get() {
-            committer.commit_until(commits, Instant::now() + self.revoke_timeout);
+            // Half the room at most: the other partitions' leases live on the poll thread's polls.
+            let session = self.shared.session();
+            let wait = self.revoke_timeout.min(session.room() / 2);
+            committer.commit_until(&session, commits, Instant::now() + wait);
         }
         lock(&self.shared.table).forget(partitions);
         for &partition in partitions {

@@ -14,7 +14,7 @@ pub const PAUSED: &str = "livedex_kafka_paused";
 pub const COMMITS: &str = "livedex_kafka_commits_total";
 /// Dead letters by result (ok, without_value, error).
 pub const DEAD_LETTERS: &str = "livedex_kafka_dead_letters_total";
-/// Rebalances by event (assigned, revoked, lost).
+/// Rebalances by event (assigned, revoked, lost, or expired: given up after standing still).
 pub const REBALANCES: &str = "livedex_kafka_rebalances_total";
 /// Partitions that this member owns.
 pub const PARTITIONS: &str = "livedex_kafka_assigned_partitions";

@@ -12,9 +12,14 @@
 //! - The bytes of a partition leave the in-flight budget when it is revoked, whether or not
 //!   somebody still finishes its records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use livedex_core::{lease::Lease, watermark::Watermark};
+
+use crate::session::Session;
 
 /// What a record costs beyond its own bytes (its struct, allocations, the watermark's entry), so
 /// that the budget in bytes bounds the number of tiny records too: 65,536 of them for 32 MiB.
@@ -78,14 +83,28 @@ impl Partition {
 pub(crate) struct PartitionTable {
     partitions: BTreeMap<i32, Partition>,
     in_flight_bytes: usize,
+    /// What the leases hang on; `None` in tests that need no clock.
+    session: Option<Arc<Session>>,
 }
 
 impl PartitionTable {
+    /// Begins a session. What the one before had is given up: its leases die, and nothing of it
+    /// will be committed.
+    pub(crate) fn begin(&mut self, session: Arc<Session>) {
+        let partitions: Vec<i32> = self.partitions.keys().copied().collect();
+        self.forget(&partitions);
+        self.session = Some(session);
+    }
+
     /// These partitions are ours from now on: each gets a fresh lease and watermark.
     pub(crate) fn assign(&mut self, partitions: &[i32]) {
         for &partition in partitions {
             self.remove(partition);
-            self.partitions.insert(partition, Partition::default());
+            let lease = match &self.session {
+                Some(session) => Lease::guarded(Arc::clone(session) as _),
+                None => Lease::new(),
+            };
+            self.partitions.insert(partition, Partition { lease, ..Partition::default() });
         }
     }
 
@@ -220,7 +239,10 @@ impl PartitionTable {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+    use std::{sync::atomic::Ordering, time::Duration};
+
     use super::*;
+    use crate::session;
 
     const COST: usize = 100 + RECORD_OVERHEAD_BYTES;
 
@@ -274,6 +296,33 @@ mod tests {
         assert_eq!(table.unconfirmed(), []);
         table.finish(0, 6, &new);
         assert_eq!(table.unconfirmed(), [(0, 7)]);
+    }
+
+    #[test]
+    fn a_session_that_stood_still_finishes_and_commits_nothing_more() {
+        let (hand, clock) = session::tests::clock();
+        let room = Duration::from_millis(100);
+        let stalled = Arc::new(Session::with_clock(room, clock));
+        let mut table = PartitionTable::default();
+        table.begin(Arc::clone(&stalled));
+        table.assign(&[0, 1]);
+        let leases = [read(&mut table, 0, 5), read(&mut table, 0, 6), read(&mut table, 1, 7)];
+        table.finish(0, 5, &leases[0]);
+        assert_eq!(table.unconfirmed(), [(0, 6)]);
+        hand.fetch_add(100, Ordering::Relaxed);
+        assert!(leases.iter().all(|lease| !lease.is_live()), "nobody has killed them");
+        table.finish(0, 6, &leases[1]);
+        assert_eq!(table.unconfirmed(), [(0, 6)], "nothing is finished after that");
+
+        table.begin(Arc::new(stalled.renewed()));
+        assert_eq!((table.unconfirmed(), table.len(), table.in_flight_bytes()), (vec![], 0, 0));
+        table.assign(&[0]);
+        let lease = read(&mut table, 0, 5);
+        assert!(lease.is_live());
+        table.finish(0, 5, &leases[0]);
+        assert_eq!(table.unconfirmed(), []);
+        table.finish(0, 5, &lease);
+        assert_eq!(table.unconfirmed(), [(0, 6)]);
     }
 
     #[test]

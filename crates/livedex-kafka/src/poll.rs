@@ -10,6 +10,10 @@
 //! (Pausing whenever the channel is full would flap; see [`crate::gate`].) Pausing loses
 //! nothing: what librdkafka had fetched ahead it fetches again from the position after the last
 //! record that was polled.
+//!
+//! After standing still for too long (see [`crate::session`]) the thread gives up everything that
+//! was read and joins the group anew, whether or not the coordinator has noticed: some lease may
+//! have been found dead meanwhile, and its record must be read again by somebody.
 
 use std::{
     collections::VecDeque,
@@ -36,7 +40,7 @@ use crate::{
     diagnostics::lock,
     gate::{Gate, Moved},
     member::MemberConsumer,
-    metrics::SourceMeters,
+    metrics::{self, SourceMeters},
     partitions::Tracked,
     record,
     shared::Shared,
@@ -127,6 +131,9 @@ impl Poll {
                 }
                 Err(TryRecvError::Empty) => {}
             }
+            if !self.shared.session().poll() {
+                self.start_over();
+            }
             if self.events.is_some() && *self.stopped.borrow() {
                 self.stop_reading();
             }
@@ -137,6 +144,30 @@ impl Poll {
                 self.announce();
                 self.commit_if_due();
             }
+        }
+    }
+
+    /// Joins the group as one that has nothing.
+    fn start_over(&mut self) {
+        tracing::warn!(
+            limit_ms = self.shared.session().room().as_millis() as u64,
+            "this process stood still for so long that its partitions may be another member's: it \
+             writes and commits nothing more for them, and joins the group again"
+        );
+        metrics::rebalanced("expired");
+        self.shared.start_over();
+        self.buffer.clear();
+        self.is_announced = false;
+        self.consumer.unsubscribe();
+        // One that was stopped has nothing to come back for.
+        if self.events.is_some()
+            && let Err(error) = self.consumer.subscribe(&[&self.topic])
+        {
+            self.fail(KafkaError::Other {
+                brokers: self.brokers.clone(),
+                what: "joining the group again".to_owned(),
+                detail: error.to_string().replace(['\n', '\r'], " "),
+            });
         }
     }
 
@@ -200,7 +231,7 @@ impl Poll {
         };
         // Once it has worked, everything but a fatal error is waited out; librdkafka goes on
         // trying, and the context has logged it. Before that these are mistakes of set-up.
-        let Some(code) = code.filter(|_| self.shared.joined_at().is_none()) else { return };
+        let Some(code) = code.filter(|_| !self.shared.has_joined()) else { return };
         match code {
             RDKafkaErrorCode::InconsistentGroupProtocol => {
                 self.fail(KafkaError::Fatal { code, detail: code.to_string() });

@@ -14,27 +14,64 @@ use crate::{
     KafkaError,
     diagnostics::lock,
     partitions::{PartitionStatus, PartitionTable},
+    session::Session,
 };
 
 /// Shared state; locks are held for moments only, never over a call to librdkafka.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) table: Mutex<PartitionTable>,
     /// Set before the events end, if they end with an error.
     pub(crate) failure: Mutex<Option<KafkaError>>,
     /// Whether reading is paused, for back-pressure or because the source was stopped.
     pub(crate) is_paused: AtomicBool,
-    /// When the group first gave this member an assignment, even an empty one.
+    /// Replaced by the poll thread alone.
+    session: Mutex<Arc<Session>>,
+    /// When the group gave this member its first assignment of the session, even an empty one.
     joined_at: Mutex<Option<Instant>>,
+    /// Whether it ever did.
+    has_joined: AtomicBool,
 }
 
 impl Shared {
+    pub(crate) fn new(session: Session) -> Self {
+        let session = Arc::new(session);
+        let mut table = PartitionTable::default();
+        table.begin(Arc::clone(&session));
+        Self {
+            table: Mutex::new(table),
+            failure: Mutex::default(),
+            is_paused: AtomicBool::default(),
+            session: Mutex::new(session),
+            joined_at: Mutex::default(),
+            has_joined: AtomicBool::default(),
+        }
+    }
+
+    pub(crate) fn session(&self) -> Arc<Session> {
+        Arc::clone(&lock(&self.session))
+    }
+
+    /// Gives up everything that was read in the session that has ended, and begins another.
+    pub(crate) fn start_over(&self) {
+        let next = Arc::new(self.session().renewed());
+        lock(&self.table).begin(Arc::clone(&next));
+        *lock(&self.session) = next;
+        *lock(&self.joined_at) = None;
+    }
+
     pub(crate) fn joined(&self, now: Instant) {
         lock(&self.joined_at).get_or_insert(now);
+        self.has_joined.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn joined_at(&self) -> Option<Instant> {
         *lock(&self.joined_at)
+    }
+
+    /// Whether the group has ever given this member an assignment.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.has_joined.load(Ordering::Relaxed)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     member::{Member, MemberConsumer},
     poll::{Poll, Wires},
     reach,
+    session::Session,
     shared::{KafkaAcknowledger, Shared},
 };
 
@@ -98,9 +99,10 @@ impl KafkaSource {
     /// unreachable broker, a refused login and a missing topic are errors here; whatever happens
     /// to the broker later is waited out.
     pub fn start(config: &KafkaConfig, end: EndMode) -> Result<Self, KafkaError> {
-        let shared = Arc::new(Shared::default());
+        let client = client::consumer(config)?;
+        let shared = Arc::new(Shared::new(Session::start(config)));
         let member = Member::new(config, Arc::clone(&shared));
-        let consumer: MemberConsumer = client::consumer(config)?
+        let consumer: MemberConsumer = client
             .create_with_context(member)
             .map_err(|error| refused(config, "setting up the consumer", &error))?;
         reach::partitions(config, &consumer, &consumer.context().diagnostics, &config.topic)?;

@@ -2,12 +2,15 @@
 //!
 //! Writes carry the whole row (never a partial update: Milvus' own merge loses fields under
 //! concurrency, milvus #49980) and are idempotent, so an unknown outcome is simply tried again.
+//! A write looks at its leases last, behind everything it waits for, so that from that look on it
+//! takes no longer than one RPC's deadline (INV-4).
 
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use livedex_core::{
     ids::{ChunkId, DocumentKey},
+    lease::Lease,
     limits::{MAX_DIFF_DOCUMENTS, MAX_UPSERT_ROWS},
     ports::{ChunkStore, ServiceError},
     row::{ChunkRow, StoredRow},
@@ -78,9 +81,10 @@ impl ChunkStore for Collection {
         Ok(found)
     }
 
-    async fn upsert(&self, rows: &[ChunkRow]) -> Result<(), ServiceError> {
+    async fn upsert(&self, rows: &[ChunkRow], leases: &[Lease]) -> Result<(), ServiceError> {
         for batch in batches(rows, self.dimension())? {
             let _writing = self.milvus.writing().await;
+            all_live(leases)?;
             self.touched();
             self.milvus
                 .call("upsert", Effect::Write, async {
@@ -97,11 +101,12 @@ impl ChunkStore for Collection {
         Ok(())
     }
 
-    async fn delete(&self, ids: &[ChunkId]) -> Result<(), ServiceError> {
+    async fn delete(&self, ids: &[ChunkId], leases: &[Lease]) -> Result<(), ServiceError> {
         for ids in ids.chunks(MAX_UPSERT_ROWS) {
             // By key, never by another filter: Milvus would first search for the keys itself.
             let filter = string_in(field::ID, ids.iter().map(ChunkId::as_str));
             let _writing = self.milvus.writing().await;
+            all_live(leases)?;
             self.touched();
             self.milvus
                 .call("delete", Effect::Write, async {
@@ -119,6 +124,14 @@ impl ChunkStore for Collection {
 
     async fn settle(&self) -> Result<(), ServiceError> {
         self.flush_if_touched().await
+    }
+}
+
+/// The last look before a request leaves.
+fn all_live(leases: &[Lease]) -> Result<(), ServiceError> {
+    match leases.iter().all(Lease::is_live) {
+        true => Ok(()),
+        false => Err(ServiceError::Retry("a lease has died".to_owned())),
     }
 }
 

@@ -5,6 +5,7 @@ mod clients;
 mod outage;
 mod reading;
 mod rebalancing;
+mod standing_still;
 mod support;
 
 use std::future::Future;
@@ -46,6 +47,15 @@ fn block_on<T>(case: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 fn main() -> ExitCode {
+    if let Some(member) = standing_still::member() {
+        return match member {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let apache = OneBroker::new(Broker::start_apache);
     let embedded = OneBroker::new(Broker::start_embedded);
     let mut suite = Suite::new();
@@ -80,6 +90,8 @@ fn main() -> ExitCode {
         reading::a_second_member_with_the_same_instance_id_ends_the_first,
         rebalancing::a_member_paused_by_back_pressure_gets_partitions_paused,
         rebalancing::a_member_without_partitions_ends_in_catch_up_mode,
+        standing_still::a_process_stopped_beyond_the_session_keeps_nothing,
+        standing_still::a_process_stopped_within_the_session_reads_again,
         clients::dead_letters_are_kept_whole,
         clients::a_dead_letter_too_large_for_its_topic_is_kept_without_its_value,
         clients::a_message_too_large_names_value_and_limit,

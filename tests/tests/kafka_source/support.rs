@@ -19,18 +19,25 @@ pub(crate) async fn fresh(brokers: &str, partitions: i32) -> Result<KafkaConfig>
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("case-{}-{n}", std::process::id());
-    let config = KafkaConfig {
-        brokers: brokers.to_owned(),
-        // A member learns of a rebalance by its heartbeat; the default is 3 s.
-        properties: BTreeMap::from([("heartbeat.interval.ms".to_owned(), "300".to_owned())]),
-        topic: name.clone(),
-        dead_letter_topic: format!("{name}.dlq"),
-        group: name.clone(),
-        ..KafkaConfig::default()
-    };
+    let config = existing(brokers, &name);
     let created = Admin::new(&config).ensure_topics(&[TopicSpec::new(&name, partitions)]).await?;
     ensure!(created == [name]);
     Ok(config)
+}
+
+/// The configuration of a case whose topic is `name`.
+pub(crate) fn existing(brokers: &str, name: &str) -> KafkaConfig {
+    KafkaConfig {
+        brokers: brokers.to_owned(),
+        // A member learns of a rebalance by its heartbeat; the default is 3 s.
+        properties: BTreeMap::from([("heartbeat.interval.ms".to_owned(), "300".to_owned())]),
+        topic: name.to_owned(),
+        dead_letter_topic: format!("{name}.dlq"),
+        group: name.to_owned(),
+        // Some cases have a session of 6 s, the shortest that the broker allows.
+        write_timeout: Duration::from_secs(1),
+        ..KafkaConfig::default()
+    }
 }
 
 /// Sends `n` records of `bytes` each, many at once, round the partitions. Keys are `k0`, `k1`, ...

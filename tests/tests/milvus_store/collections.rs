@@ -22,7 +22,7 @@ async fn first_use_creates_and_every_later_one_finds(uri: &str) -> Result<()> {
     ensure!(made.milvus().is_lite() && made.info().server_version.contains("3.2"));
     ensure!(made.count().await? == 0);
     let document = key("", "a")?;
-    made.upsert(&[row(&document, 0, "text", direction(1, 4))]).await?;
+    made.upsert(&[row(&document, 0, "text", direction(1, 4))], &[]).await?;
 
     let found = collection(uri, "first_use", 4).await?;
     ensure!(found.info() == made.info());
@@ -43,7 +43,7 @@ async fn two_workers_may_race(uri: &str) -> Result<()> {
     }
     for (i, collection) in collections.iter().enumerate() {
         let document = key("", &format!("d{i}"))?;
-        collection.upsert(&[row(&document, 0, "text", direction(1, 4))]).await?;
+        collection.upsert(&[row(&document, 0, "text", direction(1, 4))], &[]).await?;
     }
     ensure!(collections[0].count().await? == 6);
     Ok(())
@@ -99,7 +99,7 @@ async fn dropping_is_idempotent(uri: &str) -> Result<()> {
     // A name that is free again may hold another model.
     let other = made.milvus().ensure_collection(&model("other", 8)).await?;
     let document = key("", "a")?;
-    other.upsert(&[row(&document, 0, "text", direction(1, 8))]).await?;
+    other.upsert(&[row(&document, 0, "text", direction(1, 8))], &[]).await?;
     ensure!(other.count().await? == 1);
     Ok(())
 }

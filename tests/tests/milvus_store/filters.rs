@@ -21,7 +21,7 @@ pub(crate) async fn all(uri: String) -> Result<()> {
         let mut row = row(&key(tenant, id)?, 0, id, vec![1.0, 0.0]);
         row.fields.metadata = metadata;
         row.fields.updated_at_ms = updated_at;
-        store.upsert(&[row]).await?;
+        store.upsert(&[row], &[]).await?;
     }
     every_kind(&store).await?;
     the_tenant_cannot_be_left(&store).await?;

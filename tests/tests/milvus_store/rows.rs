@@ -61,7 +61,7 @@ async fn every_field_comes_back(uri: &str) -> Result<()> {
         text.clear();
     }
     let mut written = vec![full, empty];
-    store.upsert(&written).await?;
+    store.upsert(&written, &[]).await?;
     written.sort_by(|a, b| a.fields.id.cmp(&b.fields.id));
     ensure!(store.all_rows(true).await? == written);
     // The same from a segment.
@@ -80,8 +80,8 @@ async fn nasty_ids_name_only_themselves(uri: &str) -> Result<()> {
         .iter()
         .map(|document| row(document, 0, document.id.as_str(), vec![1.0, 0.0]))
         .collect();
-    store.upsert(&rows).await?;
-    store.upsert(&[row(&key("", "plain")?, 0, "plain", vec![0.0, 1.0])]).await?;
+    store.upsert(&rows, &[]).await?;
+    store.upsert(&[row(&key("", "plain")?, 0, "plain", vec![0.0, 1.0])], &[]).await?;
     for flushed in [false, true] {
         for document in &documents {
             let stored = store.stored_rows(std::slice::from_ref(document)).await?;
@@ -104,7 +104,7 @@ async fn tenants_do_not_share_document_ids(uri: &str) -> Result<()> {
     let store = collection(uri, "tenants", 2).await?;
     let keys = [key("", "doc")?, key("a", "doc")?, key("b", "doc")?];
     for document in &keys {
-        store.upsert(&[row(document, 0, "same text", vec![1.0, 0.0])]).await?;
+        store.upsert(&[row(document, 0, "same text", vec![1.0, 0.0])], &[]).await?;
     }
     ensure!(store.count().await? == 3);
     let found = store.stored_rows(&keys[1..2]).await?;
@@ -121,8 +121,8 @@ async fn an_upsert_replaces_and_a_delete_removes(uri: &str) -> Result<()> {
     let document = key("", "doc")?;
     let rows: Vec<_> =
         (0..3).map(|i| row(&document, i, &format!("chunk {i}"), vec![1.0, 0.0])).collect();
-    store.upsert(&rows).await?;
-    store.upsert(&rows).await?;
+    store.upsert(&rows, &[]).await?;
+    store.upsert(&rows, &[]).await?;
     ensure!(store.count().await? == 3);
 
     let mut moved = rows[1].clone();
@@ -130,7 +130,7 @@ async fn an_upsert_replaces_and_a_delete_removes(uri: &str) -> Result<()> {
     moved.fields.position.offset = 43;
     moved.vector = vec![0.0, 1.0];
     // The same key twice in one call: the last wins.
-    store.upsert(&[rows[1].clone(), moved.clone()]).await?;
+    store.upsert(&[rows[1].clone(), moved.clone()], &[]).await?;
     let stored = store.stored_rows(std::slice::from_ref(&document)).await?;
     let expected = |row: &ChunkRow| StoredRow {
         id: row.fields.id.clone(),
@@ -148,12 +148,12 @@ async fn an_upsert_replaces_and_a_delete_removes(uri: &str) -> Result<()> {
 
     store.settle().await?;
     let ids = [rows[0].fields.id.clone(), gone];
-    store.delete(&ids).await?;
-    store.delete(&ids).await?;
-    store.delete(&[]).await?;
+    store.delete(&ids, &[]).await?;
+    store.delete(&ids, &[]).await?;
+    store.delete(&[], &[]).await?;
     ensure!(store.count().await? == 2);
     ensure!(store.stored_rows(std::slice::from_ref(&document)).await?[&document].len() == 2);
-    store.delete(&rows.iter().map(|row| row.fields.id.clone()).collect::<Vec<_>>()).await?;
+    store.delete(&rows.iter().map(|row| row.fields.id.clone()).collect::<Vec<_>>(), &[]).await?;
     ensure!(store.count().await? == 0 && store.all_rows(true).await?.is_empty());
     ensure!(store.stored_rows(&[document]).await?.is_empty());
     Ok(())
@@ -173,7 +173,7 @@ async fn many_rows_are_written_and_read_in_parts(uri: &str) -> Result<()> {
             rows.push(row(document, i, &text, direction(seed, DIMENSION)));
         }
     }
-    store.upsert(&rows).await?;
+    store.upsert(&rows, &[]).await?;
     ensure!(store.count().await? == 2500);
     let stored = store.stored_rows(&documents).await?;
     ensure!(stored.len() == 100 && stored.values().all(|rows| rows.len() == 25));
@@ -183,7 +183,7 @@ async fn many_rows_are_written_and_read_in_parts(uri: &str) -> Result<()> {
     ensure!(rows.iter().all(|row| vectors[&row.fields.id] == row.vector));
     rows.sort_by(|a, b| a.fields.id.cmp(&b.fields.id));
     ensure!(store.all_rows(true).await? == rows);
-    store.delete(&ids[..1200]).await?;
+    store.delete(&ids[..1200], &[]).await?;
     ensure!(store.count().await? == 1300);
     Ok(())
 }
@@ -193,7 +193,7 @@ async fn a_bad_row_is_rejected_and_nothing_written(uri: &str) -> Result<()> {
     let document = key("", "doc")?;
     let good = row(&document, 0, "good", vec![1.0, 0.0]);
     let bad = row(&document, 1, "bad", vec![f32::NAN, 0.0]);
-    let outcome = store.upsert(&[good, bad]).await;
+    let outcome = store.upsert(&[good, bad], &[]).await;
     ensure!(matches!(outcome, Err(ServiceError::Reject(_))), "{outcome:?}");
     ensure!(store.count().await? == 0);
     Ok(())
@@ -213,7 +213,7 @@ async fn no_row_is_missing_while_flushing(uri: &str) -> Result<()> {
                 })
                 .collect()
         };
-        store.upsert(&rows(&documents)).await?;
+        store.upsert(&rows(&documents), &[]).await?;
         let flushing = tokio::spawn({
             let store = store.clone();
             async move { store.settle().await }

@@ -25,7 +25,7 @@ async fn similarity_is_the_cosine(uri: &str) -> Result<()> {
             Ok(row(&key("", &format!("d{i}"))?, 0, &format!("text {i}"), direction(i, DIMENSION)))
         })
         .collect::<Result<Vec<_>>>()?;
-    store.upsert(&rows).await?;
+    store.upsert(&rows, &[]).await?;
     for flushed in [false, true] {
         for seed in [1, 150, 7777] {
             let query = direction(seed, DIMENSION);
@@ -65,10 +65,10 @@ async fn writes_are_seen_at_once(uri: &str) -> Result<()> {
     let document = key("", "doc")?;
     let old = row(&document, 0, "old", vec![1.0, 0.0]);
     let new = row(&document, 0, "new", vec![1.0, 0.0]);
-    store.upsert(std::slice::from_ref(&old)).await?;
+    store.upsert(std::slice::from_ref(&old), &[]).await?;
     store.settle().await?;
-    store.upsert(std::slice::from_ref(&new)).await?;
-    store.delete(std::slice::from_ref(&old.fields.id)).await?;
+    store.upsert(std::slice::from_ref(&new), &[]).await?;
+    store.delete(std::slice::from_ref(&old.fields.id), &[]).await?;
     for consistency in [Consistency::Strong, Consistency::Bounded, Consistency::Eventually] {
         let request = SearchRequest { consistency, ..strong(vec![1.0, 0.0], 10) };
         let found = store.search(&request).await?;
@@ -86,7 +86,7 @@ async fn a_reply_above_the_limit_comes_in_parts(uri: &str) -> Result<()> {
             Ok(row(&key("", &format!("d{i}"))?, 0, &text, direction(i, 8)))
         })
         .collect::<Result<Vec<_>>>()?;
-    store.upsert(&rows).await?;
+    store.upsert(&rows, &[]).await?;
     let query = direction(7, 8);
     let found = store.search(&strong(query.clone(), 400)).await?;
     ensure!(found.len() == 400, "{}", found.len());

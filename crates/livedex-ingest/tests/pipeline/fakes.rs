@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use livedex_core::{
     document::{Change, ContentType, Document, Metadata, MetadataValue},
     ids::{ChunkId, DocumentId, DocumentKey, Tenant},
+    lease::Lease,
     ports::*,
     record::{DeadLetterReason, RawRecord, SourcePosition, Stage},
     row::{ChunkRow, StoredRow},
@@ -258,7 +259,8 @@ impl ChunkStore for FakeStore {
             .filter_map(|id| rows.get(id).map(|row| (id.clone(), row.vector.clone())))
             .collect())
     }
-    async fn upsert(&self, rows: &[ChunkRow]) -> Result<(), ServiceError> {
+    async fn upsert(&self, rows: &[ChunkRow], leases: &[Lease]) -> Result<(), ServiceError> {
+        assert!(!leases.is_empty(), "written without a lease");
         fault(&self.upsert_fault, rows)?;
         let distinct: HashSet<&ChunkId> = rows.iter().map(|row| &row.fields.id).collect();
         assert_eq!(distinct.len(), rows.len(), "a key twice in one upsert");
@@ -269,8 +271,8 @@ impl ChunkStore for FakeStore {
         }
         Ok(())
     }
-    async fn delete(&self, ids: &[ChunkId]) -> Result<(), ServiceError> {
-        assert!(!ids.is_empty());
+    async fn delete(&self, ids: &[ChunkId], leases: &[Lease]) -> Result<(), ServiceError> {
+        assert!(!ids.is_empty() && !leases.is_empty());
         fault(&self.delete_fault, ids)?;
         let mut rows = self.rows.lock().unwrap();
         for id in ids {

@@ -154,6 +154,7 @@ impl Check<'_> {
             properties,
             max_in_flight_bytes: raw.kafka.max_in_flight_bytes,
             max_document_bytes: raw.ingest.max_document_bytes,
+            write_timeout: Duration::from_millis(raw.milvus.timeout_ms),
             ..KafkaConfig::default()
         };
         for problem in config.problems() {
