@@ -14,7 +14,7 @@ use livedex_milvus::Collection;
 pub(crate) async fn upsert(collection: &Collection, rows: &[ChunkRow]) -> Result<f64> {
     let start = Instant::now();
     for batch in rows.chunks(MAX_UPSERT_ROWS) {
-        collection.upsert(batch).await?;
+        collection.upsert(batch, &[]).await?;
     }
     Ok(start.elapsed().as_secs_f64())
 }
