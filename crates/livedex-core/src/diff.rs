@@ -57,19 +57,22 @@ pub fn diff(stored: &[StoredRow], wanted: &[PreparedChunk]) -> Diff {
     diff
 }
 
-/// Whether the record at `position` is older than what the document's rows already say: one of
-/// them was written by a later record of the same topic and partition. Such a record is skipped,
-/// or the document would move backwards.
+/// Whether the record at `position` is older than what the collection already says of its
+/// document: one of the rows was written by a later record of the same topic and partition, or
+/// such a one deleted it. `deleted` is the offset of the last deletion by this topic and partition
+/// ([`crate::deletion::DeletionId`]). Such a record is skipped, or the document would move
+/// backwards.
 ///
-/// The very record that wrote the rows is no replay here: it may have been interrupted between
-/// its upsert and its delete, so it is compared again, and [`diff`] finds nothing to do if it was
-/// complete.
-pub fn is_replay(stored: &[StoredRow], position: &SourcePosition) -> bool {
-    stored.iter().any(|row| {
-        row.position.topic == position.topic
-            && row.position.partition == position.partition
-            && row.position.offset > position.offset
-    })
+/// The very record that wrote the rows, or the deletion, is no replay here: it may have been
+/// interrupted between its upsert and its delete, so it is compared again, and [`diff`] finds
+/// nothing to do if it was complete.
+pub fn is_replay(stored: &[StoredRow], deleted: Option<i64>, position: &SourcePosition) -> bool {
+    deleted.is_some_and(|offset| offset > position.offset)
+        || stored.iter().any(|row| {
+            row.position.topic == position.topic
+                && row.position.partition == position.partition
+                && row.position.offset > position.offset
+        })
 }
 
 #[cfg(test)]
@@ -166,14 +169,25 @@ mod tests {
     #[test]
     fn older_records_of_the_same_partition_are_replays() {
         let rows = stored(&wanted(&texts(&["a"]), "1", 10));
-        assert!(is_replay(&rows, &position(0, 9)));
+        assert!(is_replay(&rows, None, &position(0, 9)));
         // The record itself may have been interrupted.
-        assert!(!is_replay(&rows, &position(0, 10)));
-        assert!(!is_replay(&rows, &position(0, 11)));
-        assert!(!is_replay(&rows, &position(1, 9)));
+        assert!(!is_replay(&rows, None, &position(0, 10)));
+        assert!(!is_replay(&rows, None, &position(0, 11)));
+        assert!(!is_replay(&rows, None, &position(1, 9)));
         let other_topic = SourcePosition { topic: "u".into(), ..position(0, 9) };
-        assert!(!is_replay(&rows, &other_topic));
-        assert!(!is_replay(&[], &position(0, 9)));
+        assert!(!is_replay(&rows, None, &other_topic));
+        assert!(!is_replay(&[], None, &position(0, 9)));
+    }
+
+    #[test]
+    fn records_before_a_deletion_are_replays_also_without_rows() {
+        assert!(is_replay(&[], Some(10), &position(0, 9)));
+        assert!(!is_replay(&[], Some(10), &position(0, 10)), "the tombstone itself");
+        assert!(!is_replay(&[], Some(10), &position(0, 11)));
+        // Created again at 12, which leaves the entry behind.
+        let rows = stored(&wanted(&texts(&["a"]), "1", 12));
+        assert!(is_replay(&rows, Some(10), &position(0, 11)));
+        assert!(!is_replay(&rows, Some(10), &position(0, 12)));
     }
 
     proptest! {

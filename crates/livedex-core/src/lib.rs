@@ -7,6 +7,7 @@
 //! - [`ids`]: document ids, tenants, content-addressed chunk ids
 //! - [`document`]: a document, its metadata and what an event does to it
 //! - [`record`]: a raw record of the source, its position and its dead-letter reason
+//! - [`deletion`]: what is kept of a document that was deleted
 //! - [`dead_letter`]: the header names of a dead letter
 //! - [`lease`]: the right to write for a partition, dead after a revoke
 //! - [`watermark`]: the first unfinished offset of a partition
@@ -22,6 +23,7 @@
 
 pub mod chunk;
 pub mod dead_letter;
+pub mod deletion;
 pub mod diff;
 pub mod document;
 pub mod filter;

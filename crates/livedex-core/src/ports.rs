@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use async_trait::async_trait;
 
 use crate::{
+    deletion::{Deletion, DeletionId},
     document::Change,
     ids::{ChunkId, DocumentKey},
     lease::Lease,
@@ -126,6 +127,17 @@ pub trait ChunkStore: Send + Sync {
     async fn upsert(&self, rows: &[ChunkRow], leases: &[Lease]) -> Result<(), ServiceError>;
     /// Deletes rows by primary key. Idempotent. `leases` as for [`ChunkStore::upsert`].
     async fn delete(&self, ids: &[ChunkId], leases: &[Lease]) -> Result<(), ServiceError>;
+    /// The offsets of these deletions, read with Strong consistency; absent from the map where
+    /// nothing was deleted.
+    async fn deletions(&self, ids: &[DeletionId])
+    -> Result<HashMap<DeletionId, i64>, ServiceError>;
+    /// Remembers deletions, each in the place of an earlier one with the same id. Ids are
+    /// distinct. Idempotent. `leases` as for [`ChunkStore::upsert`].
+    async fn record_deletions(
+        &self,
+        deletions: &[Deletion],
+        leases: &[Lease],
+    ) -> Result<(), ServiceError>;
     /// Called when the pipeline has caught up and is idle: a store that is slow on fresh rows
     /// (Milvus Lite) may flush; others do nothing.
     async fn settle(&self) -> Result<(), ServiceError> {

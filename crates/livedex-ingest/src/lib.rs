@@ -16,6 +16,7 @@
 //! - [`pipeline`]: the run loop
 //! - `queue`: decoded records, and which of them form the next wave
 //! - `wave`: one wave from its records to their acknowledgement
+//! - `read`: what the collection knows of the documents of a wave
 //! - `plan`: what a document's event changes in the collection
 //! - `embed`: vectors for the rows to write
 //! - `write`: rows into the collection, and out of it
@@ -34,6 +35,7 @@ pub mod pipeline;
 pub(crate) mod plan;
 pub mod progress;
 pub(crate) mod queue;
+pub(crate) mod read;
 pub(crate) mod retry;
 pub(crate) mod wave;
 pub(crate) mod write;

@@ -10,9 +10,10 @@ use std::{
 };
 
 use livedex_core::{
+    deletion::DeletionId,
     document::Change,
     ids::DocumentKey,
-    record::{DeadLetterReason, RawRecord},
+    record::{DeadLetterReason, RawRecord, SourcePosition},
 };
 
 use crate::{
@@ -38,6 +39,17 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// Where the version that it brings stands.
+    pub(crate) fn position(&self) -> &SourcePosition {
+        &self.record.position
+    }
+
+    /// The entry that a deletion of its document by its partition has.
+    pub(crate) fn deletion_id(&self) -> DeletionId {
+        let position = self.position();
+        DeletionId::new(self.change.key(), &position.topic, position.partition)
+    }
+
     /// The event before this one, which takes its place.
     pub(crate) fn fall_back(mut earlier: Vec<(RawRecord, Change)>) -> Option<Self> {
         let (record, change) = earlier.pop()?;
@@ -157,7 +169,7 @@ mod tests {
     use livedex_core::{
         ids::{DocumentId, Tenant},
         lease::Lease,
-        record::{SourcePosition, Stage},
+        record::Stage,
     };
 
     use super::*;

@@ -5,21 +5,15 @@
 //! topic has it. When a document's last event cannot be applied, the one before it is applied
 //! instead: it would otherwise be neither in the collection nor in the dead-letter topic.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::sync::Arc;
 
 use livedex_core::{
     chunk::Chunker,
     diff::is_replay,
     document::Change,
-    ids::DocumentKey,
-    lease::Lease,
-    limits::MAX_DIFF_DOCUMENTS,
     ports::{Acknowledger, ChunkStore, DeadLetters, Embedder},
     record::{DeadLetterReason, RawRecord, Stage},
-    row::{ChunkRow, StoredRow},
+    row::ChunkRow,
 };
 
 use crate::{
@@ -31,7 +25,8 @@ use crate::{
     plan::{Plan, PlannedRow, plan},
     progress::{Progress, Summary},
     queue::{Event, Wave},
-    retry::{End, bisect, groups},
+    read::{Known, read},
+    retry::End,
     write::{Writes, write},
 };
 
@@ -118,9 +113,9 @@ async fn compare(
     events: Vec<Event>,
     failures: &mut Failures,
 ) -> Result<Vec<Job>, IngestError> {
-    let (ends, mut stored) = read(context, &events).await;
-    let mut to_plan: Vec<(Event, Vec<StoredRow>)> = Vec::with_capacity(events.len());
-    for (event, end) in events.into_iter().zip(ends) {
+    let read = read(context, &events).await;
+    let mut to_plan: Vec<(Event, Known)> = Vec::with_capacity(events.len());
+    for (event, (end, known)) in events.into_iter().zip(read) {
         match end {
             End::Dropped => failures.drop(event.earlier),
             End::Refused(why) => {
@@ -128,8 +123,7 @@ async fn compare(
                 failures.refuse(event.record, event.earlier, reason);
             }
             End::Done => {
-                let rows = stored.remove(event.change.key()).unwrap_or_default();
-                if is_replay(&rows, &event.record.position) {
+                if is_replay(&known.rows, known.deleted, event.position()) {
                     // What came before a replay is older still.
                     let replayed = Summary { replays: 1, ..Summary::default() };
                     for (record, _) in &event.earlier {
@@ -137,7 +131,7 @@ async fn compare(
                     }
                     finish(context, &event.record, Outcome::Replay, replayed);
                 } else {
-                    to_plan.push((event, rows));
+                    to_plan.push((event, known));
                 }
             }
         }
@@ -149,9 +143,8 @@ async fn compare(
         let fingerprint = &worker.embedder.info().fingerprint;
         to_plan
             .into_iter()
-            .map(|(event, rows)| {
-                let position = &event.record.position;
-                let plan = plan(&event.change, position, &rows, &worker.chunker, fingerprint);
+            .map(|(event, known)| {
+                let plan = plan(&event, &known, &worker.chunker, fingerprint);
                 (event.record, event.earlier, plan)
             })
             .collect::<Vec<_>>()
@@ -168,32 +161,6 @@ async fn compare(
         }
     }
     Ok(jobs)
-}
-
-/// The rows of the events' documents, and how each read ended.
-async fn read(
-    context: &Context,
-    events: &[Event],
-) -> (Vec<End>, HashMap<DocumentKey, Vec<StoredRow>>) {
-    let _timer = StepTimer::start("read");
-    let keys: Vec<DocumentKey> = events.iter().map(|event| event.change.key().clone()).collect();
-    let leases: Vec<Lease> = events.iter().map(|event| event.record.lease.clone()).collect();
-    let stored = Mutex::new(HashMap::with_capacity(keys.len()));
-    let reads = groups(&vec![1; keys.len()], MAX_DIFF_DOCUMENTS).into_iter().map(|group| {
-        bisect(context.backoff, "read", &leases, group, |group| {
-            let (keys, stored) = (&keys[group], &stored);
-            Box::pin(async move {
-                let rows = context.store.stored_rows(keys).await?;
-                stored.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(rows);
-                Ok(())
-            })
-        })
-    });
-    let mut ends = vec![End::Dropped; keys.len()];
-    for (index, end) in futures::future::join_all(reads).await.into_iter().flatten() {
-        ends[index] = end;
-    }
-    (ends, stored.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
 }
 
 /// Finds a vector for every row to write.
@@ -235,7 +202,7 @@ async fn apply(context: &Context, jobs: Vec<(Job, Vec<Vec<f32>>)>, failures: &mu
     let mut writes = Vec::with_capacity(jobs.len());
     let mut records = Vec::with_capacity(jobs.len());
     for (job, vectors) in jobs {
-        let Plan { rows, delete, n_unchanged } = job.plan;
+        let Plan { rows, delete, deletion, n_unchanged } = job.plan;
         let mut done = Summary {
             documents: 1,
             chunks_unchanged: n_unchanged as u64,
@@ -257,7 +224,8 @@ async fn apply(context: &Context, jobs: Vec<(Job, Vec<Vec<f32>>)>, failures: &mu
             .zip(vectors)
             .map(|(row, vector)| ChunkRow { fields: row.fields, vector })
             .collect();
-        writes.push(Writes { lease: job.record.lease.clone(), rows, delete, fresh });
+        let lease = job.record.lease.clone();
+        writes.push(Writes { lease, rows, delete, deletion, fresh });
         records.push((job.record, job.earlier, done));
     }
     let ends = write(context, writes).await;

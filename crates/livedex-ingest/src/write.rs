@@ -1,14 +1,17 @@
 //! Rows into the collection, and out of it.
 //!
 //! First everything new is written, then what is stale is deleted, so that a document is never
-//! absent. Leases are looked at before each group, and by the store right before each of its
+//! absent. A deletion is remembered before the rows go: after a crash in between its record comes
+//! again and finds them, while rows that had gone first would leave a replay nothing to tell it by. Leases are looked at before each group, and by the store right before each of its
 //! requests (INV-4). A document that the store
 //! refuses for good is found by halving; what was written of it is taken out again, so that the
 //! collection keeps its last good version.
 
 use std::ops::Range;
 
-use livedex_core::{ids::ChunkId, lease::Lease, limits::MAX_UPSERT_ROWS, row::ChunkRow};
+use livedex_core::{
+    deletion::Deletion, ids::ChunkId, lease::Lease, limits::MAX_UPSERT_ROWS, row::ChunkRow,
+};
 
 use crate::{
     metrics::StepTimer,
@@ -22,6 +25,8 @@ pub(crate) struct Writes {
     pub(crate) lease: Lease,
     pub(crate) rows: Vec<ChunkRow>,
     pub(crate) delete: Vec<ChunkId>,
+    /// What is to be remembered before `delete`.
+    pub(crate) deletion: Option<Deletion>,
     /// Rows that were not stored before.
     pub(crate) fresh: Vec<ChunkId>,
 }
@@ -31,10 +36,13 @@ pub(crate) async fn write(context: &Context, documents: Vec<Writes>) -> Vec<End>
     let leases: Vec<Lease> = documents.iter().map(|document| document.lease.clone()).collect();
     let (mut rows, mut row_spans) = (Vec::new(), Vec::new());
     let (mut ids, mut id_spans) = (Vec::new(), Vec::new());
+    let (mut deletions, mut deletion_spans) = (Vec::new(), Vec::new());
     let mut fresh = Vec::new();
-    for mut document in documents {
-        row_spans.push(append(&mut rows, &mut document.rows));
-        id_spans.push(append(&mut ids, &mut document.delete));
+    for document in documents {
+        row_spans.push(append(&mut rows, document.rows));
+        id_spans.push(append(&mut ids, document.delete));
+        let deletion = document.deletion.map_or_else(Vec::new, |deletion| vec![deletion]);
+        deletion_spans.push(append(&mut deletions, deletion));
         fresh.push(document.fresh);
     }
 
@@ -61,6 +69,22 @@ pub(crate) async fn write(context: &Context, documents: Vec<Writes>) -> Vec<End>
             undo(context, &leases[index], &fresh[index]).await;
         }
     }
+
+    let timer = StepTimer::start("record_deletions");
+    for group in groups(&vec![1; leases.len()], MAX_UPSERT_ROWS) {
+        let is_next = |index: usize| ends[index] == End::Done && !deletion_spans[index].is_empty();
+        for group in runs(group, is_next) {
+            let record = |group: Range<usize>| {
+                let entries = slice(&deletions, &deletion_spans[group.clone()]);
+                context.store.record_deletions(entries, &leases[group])
+            };
+            let step = "record_deletions";
+            for (index, end) in bisect(context.backoff, step, &leases, group, record).await {
+                ends[index] = end;
+            }
+        }
+    }
+    drop(timer);
 
     let _timer = StepTimer::start("delete");
     // Only what is written may lose its old rows. Runs of such documents stay consecutive.
@@ -93,9 +117,9 @@ async fn undo(context: &Context, lease: &Lease, fresh: &[ChunkId]) {
     let _ = until_answered(context.backoff, "delete", || lease.is_live(), delete).await;
 }
 
-fn append<T>(all: &mut Vec<T>, more: &mut Vec<T>) -> Range<usize> {
+fn append<T>(all: &mut Vec<T>, more: Vec<T>) -> Range<usize> {
     let start = all.len();
-    all.append(more);
+    all.extend(more);
     start..all.len()
 }
 
@@ -132,7 +156,7 @@ mod tests {
     #[test]
     fn spans_of_neighbours_are_one_slice() {
         let mut all = Vec::new();
-        let spans = [vec![1, 2], vec![], vec![3]].map(|mut more| append(&mut all, &mut more));
+        let spans = [vec![1, 2], vec![], vec![3]].map(|more| append(&mut all, more));
         assert_eq!(slice(&all, &spans), [1, 2, 3]);
         assert_eq!(slice(&all, &spans[1..]), [3]);
         assert!(slice(&all, &spans[1..2]).is_empty());

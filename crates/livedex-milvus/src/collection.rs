@@ -1,41 +1,26 @@
 //! Creating, checking, loading, counting, dropping the collection.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use livedex_core::ports::{ModelInfo, ServiceError};
 use milvus::v2::{
     request::{
-        collection::{
-            CreateCollectionRequest, DescribeCollectionRequest, DropCollectionRequest,
-            LoadCollectionRequest,
-        },
         dql::{QueryRequest, QueryRequestBuilder},
-        index::{CreateIndexRequest, DescribeIndexRequest},
         utility::FlushRequest,
     },
     types::{ConsistencyLevel, FieldData},
 };
-use tokio::time::{Instant, sleep};
 
 use crate::{
-    classify::{Class, Effect, Failure, Kind},
-    client::{Milvus, call},
+    classify::{Effect, Failure, Kind},
+    client::Milvus,
     config::FlushPolicy,
     error::MilvusError,
     schema::{self, Stored},
 };
-
-/// How long loading may take: a large collection needs minutes after a restart of Milvus.
-const LOAD_DEADLINE: Duration = Duration::from_secs(300);
-
-/// The pause between two looks at something that another process may be doing.
-const POLL: Duration = Duration::from_millis(200);
 
 /// What a collection is, for `status` and logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +43,8 @@ pub struct CollectionInfo {
 #[derive(Debug, Clone)]
 pub struct Collection {
     pub(crate) milvus: Milvus,
+    /// The name of its ledger of deletions, which only writers have.
+    pub(crate) ledger: Option<Arc<str>>,
     info: Arc<CollectionInfo>,
     /// Whether rows were written since the last flush. Rows of an earlier process may be
     /// unflushed too, so it starts true.
@@ -66,103 +53,59 @@ pub struct Collection {
 
 impl Milvus {
     /// For writers: creates the collection if it is not there, else checks that it holds this
-    /// model's embeddings. Then it is indexed and loaded. Several processes may do this at once.
+    /// model's embeddings. Then it is indexed and loaded, and so is its ledger of deletions.
+    /// Several processes may do this at once.
     pub async fn ensure_collection(&self, model: &ModelInfo) -> Result<Collection, MilvusError> {
-        let stored = self.find_or_create(model).await?;
-        schema::check_model(&stored, model, &self.config().collection)?;
-        self.index().await?;
-        self.open(stored).await
+        let name = &self.config().collection;
+        let stored = self.find_or_create(|| self.stored(), || self.create_for(model)).await?;
+        schema::check_model(&stored, model, name)?;
+        self.index(name, schema::indexes(self.is_lite())).await?;
+        let ledger = self.ensure_ledger(&stored).await?;
+        let collection = self.open(stored).await?;
+        Ok(Collection { ledger: Some(ledger.into()), ..collection })
     }
 
     /// For readers: like [`Milvus::ensure_collection`], but a missing collection is an error.
     pub async fn open_collection(&self, model: &ModelInfo) -> Result<Collection, MilvusError> {
-        let stored = self.describe().await?.ok_or_else(|| self.no_collection())?;
+        let stored = self.stored().await?.ok_or_else(|| self.no_collection())?;
         schema::check_model(&stored, model, &self.config().collection)?;
         self.open(stored).await
     }
 
     /// For those who only look (`status`, checkers): any model's collection.
     pub async fn inspect_collection(&self) -> Result<Collection, MilvusError> {
-        let stored = self.describe().await?.ok_or_else(|| self.no_collection())?;
+        let stored = self.stored().await?.ok_or_else(|| self.no_collection())?;
         self.open(stored).await
     }
 
     /// What the collection is, without loading it; `None` if it does not exist.
     pub async fn describe_collection(&self) -> Result<Option<CollectionInfo>, MilvusError> {
-        Ok(self.describe().await?.map(|stored| self.info(stored)))
+        Ok(self.stored().await?.map(|stored| self.info(stored)))
     }
 
-    /// Drops the collection with everything in it, also one of another model, but none that
-    /// Livedex did not make. A missing one is fine.
+    /// Drops the collection with everything in it and with its ledger of deletions, also one of
+    /// another model, but none that Livedex did not make. A missing one is fine.
     pub async fn drop_collection(&self) -> Result<(), MilvusError> {
-        match self.describe().await {
+        let name = match self.stored().await {
             Ok(None) => return Ok(()),
-            Ok(Some(_)) | Err(MilvusError::OtherSchema { .. }) => {}
+            Ok(Some(stored)) => stored.name,
+            Err(MilvusError::OtherSchema { collection, .. }) => collection,
             Err(error) => return Err(error),
-        }
-        let name = &self.config().collection;
-        self.call("drop_collection", Effect::Write, async {
-            let request = DropCollectionRequest::builder().collection_name(name).build()?;
-            self.client().drop_collection(request).await
-        })
-        .await
-        .map_err(|failure| MilvusError::Service(failure.into()))
+        };
+        self.drop_named(&self.config().collection).await?;
+        self.drop_ledger(&name).await
     }
 
-    async fn describe(&self) -> Result<Option<Stored>, MilvusError> {
+    /// What the configured collection is; `None` if it does not exist.
+    async fn stored(&self) -> Result<Option<Stored>, MilvusError> {
         let name = &self.config().collection;
-        let described = self
-            .read("describe_collection", || async {
-                let request = DescribeCollectionRequest::builder().collection_name(name).build()?;
-                self.client().describe_collection(request).await
-            })
-            .await;
-        match described {
-            Ok(response) => schema::check(response.description(), name).map(Some),
-            Err(failure) if failure.kind == Kind::NoCollection => Ok(None),
-            Err(failure) => Err(MilvusError::Service(failure.into())),
-        }
+        let desc = self.describe(name).await?;
+        desc.map(|desc| schema::check(&desc, name)).transpose()
     }
 
-    /// Of several creators one wins; the others fail, in ways that differ between servers, and
-    /// then find what the winner made, at once or a moment later.
-    async fn find_or_create(&self, model: &ModelInfo) -> Result<Stored, MilvusError> {
-        let started = Instant::now();
-        loop {
-            let late = started.elapsed() >= self.config().timeout;
-            match self.describe().await {
-                Ok(Some(stored)) => return Ok(stored),
-                Ok(None) => {}
-                Err(MilvusError::Service(ServiceError::Retry(_))) if !late => {}
-                Err(error) => return Err(error),
-            }
-            if let Err(failure) = self.create(model).await {
-                let hopeless = failure.class == Class::Reject
-                    || matches!(failure.kind, Kind::Forbidden | Kind::Unauthenticated);
-                if !hopeless && !late {
-                    sleep(POLL).await;
-                } else if let Some(stored) = self.describe().await? {
-                    return Ok(stored);
-                } else {
-                    return Err(MilvusError::Service(failure.into()));
-                }
-            }
-        }
-    }
-
-    async fn create(&self, model: &ModelInfo) -> Result<(), Failure> {
+    async fn create_for(&self, model: &ModelInfo) -> Result<(), Failure> {
         let name = &self.config().collection;
-        self.call("create_collection", Effect::Write, async {
-            let request = CreateCollectionRequest::builder()
-                .collection_name(name)
-                .schema(schema::schema(model.dimension))
-                .properties(schema::properties(model))
-                // What a search without its own level gets; ours always carry one.
-                .consistency_level(ConsistencyLevel::Bounded)
-                .build()?;
-            self.client().create_collection(request).await
-        })
-        .await?;
+        self.create(name, schema::schema(model.dimension), schema::properties(model)).await?;
         tracing::info!(
             collection = %name, database = %self.config().database, model = %model.name,
             dimension = model.dimension, "created the collection"
@@ -170,90 +113,15 @@ impl Milvus {
         Ok(())
     }
 
-    /// Creates the indexes that are missing. Whoever loses a race finds the winner's. The vector's
-    /// index comes last, because a collection loads once it has that one.
-    async fn index(&self) -> Result<(), MilvusError> {
-        let name = &self.config().collection;
-        for (field, param) in schema::indexes(self.is_lite()) {
-            if self.has_index(field).await? {
-                continue;
-            }
-            let created = self
-                .call("create_index", Effect::Write, async {
-                    let request = CreateIndexRequest::builder()
-                        .collection_name(name)
-                        .index_params(vec![param])
-                        // Waiting for it polls an RPC that Milvus Lite does not have.
-                        .sync(false)
-                        .build()?;
-                    self.client().create_index(request).await
-                })
-                .await;
-            if let Err(failure) = created
-                && !self.has_index(field).await?
-            {
-                return Err(MilvusError::Service(failure.into()));
-            }
-        }
-        Ok(())
-    }
-
-    async fn has_index(&self, field: &str) -> Result<bool, MilvusError> {
-        let name = &self.config().collection;
-        let described = self
-            .read("describe_index", || async {
-                let request = DescribeIndexRequest::builder()
-                    .collection_name(name)
-                    .field_name(field)
-                    .index_name(field)
-                    .build()?;
-                self.client().describe_index(request).await
-            })
-            .await;
-        match described {
-            Ok(_) => Ok(true),
-            Err(failure) if failure.kind == Kind::NoIndex => Ok(false),
-            Err(failure) => Err(MilvusError::Service(failure.into())),
-        }
-    }
-
     async fn open(&self, stored: Stored) -> Result<Collection, MilvusError> {
-        self.load().await?;
+        self.load(&self.config().collection).await?;
         let dirty = self.config().flush == FlushPolicy::WhenIdle;
         Ok(Collection {
             milvus: self.clone(),
+            ledger: None,
             info: Arc::new(self.info(stored)),
             dirty: Arc::new(AtomicBool::new(dirty)),
         })
-    }
-
-    /// Loads the collection and waits for it. A failure may pass: another process may still be
-    /// creating the index without which nothing loads.
-    async fn load(&self) -> Result<(), ServiceError> {
-        let name = &self.config().collection;
-        let started = Instant::now();
-        loop {
-            let left = LOAD_DEADLINE.saturating_sub(started.elapsed());
-            let attempt = call("load_collection", Effect::Read, self.is_lite(), left, async {
-                let request = LoadCollectionRequest::builder()
-                    .collection_name(name)
-                    .sync(true)
-                    .timeout_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
-                    .build()?;
-                self.client().load_collection(request).await
-            })
-            .await;
-            match attempt {
-                Ok(()) => return Ok(()),
-                Err(failure) if failure.kind == Kind::NoIndex || failure.kind == Kind::Deadline => {
-                    if started.elapsed() + POLL >= LOAD_DEADLINE {
-                        return Err(failure.into());
-                    }
-                    sleep(POLL).await;
-                }
-                Err(failure) => return Err(failure.into()),
-            }
-        }
     }
 
     fn info(&self, stored: Stored) -> CollectionInfo {
@@ -333,7 +201,14 @@ impl Collection {
 
     /// Loads the collection if that is why a read failed; whether to try the read again.
     pub(crate) async fn reload(&self, failure: &Failure) -> bool {
-        self.milvus.is_lite() && failure.kind == Kind::NotLoaded && self.milvus.load().await.is_ok()
+        if !self.milvus.is_lite() || failure.kind != Kind::NotLoaded {
+            return false;
+        }
+        let mut is_loaded = self.milvus.load(self.name()).await.is_ok();
+        if let Some(ledger) = &self.ledger {
+            is_loaded &= self.milvus.load(ledger).await.is_ok();
+        }
+        is_loaded
     }
 
     /// Rows were written.
@@ -352,7 +227,8 @@ impl Collection {
         let flushed = self
             .milvus
             .call("flush", Effect::Write, async {
-                let request = FlushRequest::builder().collection_names([self.name()]).build()?;
+                let names = std::iter::once(self.name()).chain(self.ledger.as_deref());
+                let request = FlushRequest::builder().collection_names(names).build()?;
                 self.milvus.client().flush(request).await
             })
             .await;

@@ -109,7 +109,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn ints(&self, name: &str) -> Result<&'a [i64], ServiceError> {
+    pub(crate) fn ints(&self, name: &str) -> Result<&'a [i64], ServiceError> {
         match self.column(name)? {
             FieldData::Int64 { values, .. } => Ok(values),
             _ => Err(wrong(name)),

@@ -11,7 +11,8 @@ pub struct MilvusConfig {
     pub token: Option<String>,
     /// The database. It must exist; `default` always does.
     pub database: String,
-    /// The collection (an alias works as well once the collection exists).
+    /// The collection (an alias works as well once the collection exists). Another one, with
+    /// `_deleted` behind the name, remembers deletions.
     pub collection: String,
     /// TLS settings; `https://` without them uses the system's roots.
     pub tls: MilvusTls,
@@ -20,6 +21,10 @@ pub struct MilvusConfig {
     pub timeout: Duration,
     /// Whether to flush when the pipeline is idle.
     pub flush: FlushPolicy,
+    /// How long a deletion is remembered, in whole seconds; `None`: for ever. Reading records again
+    /// that are older brings deleted documents back for as long as it takes to reach their
+    /// tombstones. Milvus Lite forgets nothing.
+    pub deletions_ttl: Option<Duration>,
 }
 
 impl Default for MilvusConfig {
@@ -32,6 +37,7 @@ impl Default for MilvusConfig {
             tls: MilvusTls::default(),
             timeout: Duration::from_secs(10),
             flush: FlushPolicy::default(),
+            deletions_ttl: None,
         }
     }
 }
@@ -47,6 +53,7 @@ impl fmt::Debug for MilvusConfig {
             .field("tls", &self.tls)
             .field("timeout", &self.timeout)
             .field("flush", &self.flush)
+            .field("deletions_ttl", &self.deletions_ttl)
             .finish()
     }
 }

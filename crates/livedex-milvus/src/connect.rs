@@ -22,6 +22,7 @@ use crate::{
     client::{Milvus, call, is_lite},
     config::MilvusConfig,
     error::MilvusError,
+    ledger,
 };
 
 /// The port of Milvus' gRPC service.
@@ -43,8 +44,8 @@ impl Milvus {
     /// `config.timeout`.
     pub async fn connect(config: &MilvusConfig) -> Result<Self, MilvusError> {
         let address = Address::parse(config)?;
-        check_name("database", &config.database)?;
-        check_name("collection", &config.collection)?;
+        check_name("database", &config.database, MAX_NAME)?;
+        check_name("collection", &config.collection, MAX_COLLECTION_NAME)?;
         let started = Instant::now();
         address.check_tcp(config).await?;
         if address.tls {
@@ -78,14 +79,17 @@ impl Milvus {
 /// Characters of a name (`proxy.maxNameLength` of Milvus).
 const MAX_NAME: usize = 255;
 
+/// Characters of a collection's name: its ledger's is longer.
+pub const MAX_COLLECTION_NAME: usize = MAX_NAME - ledger::SUFFIX.len();
+
 /// Milvus' rule for names; Milvus Lite takes others as well.
-fn check_name(key: &'static str, name: &str) -> Result<(), MilvusError> {
+fn check_name(key: &'static str, name: &str, limit: usize) -> Result<(), MilvusError> {
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let goes_on = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if starts && goes_on && name.len() <= MAX_NAME {
+    if starts && goes_on && name.len() <= limit {
         return Ok(());
     }
-    Err(MilvusError::Name { key, name: name.to_owned(), limit: MAX_NAME })
+    Err(MilvusError::Name { key, name: name.to_owned(), limit })
 }
 
 /// A URI taken apart.
@@ -300,10 +304,11 @@ mod tests {
     #[test]
     fn names() {
         for name in ["livedex", "_a1", "A_b"] {
-            assert_eq!(check_name("collection", name), Ok(()));
+            assert_eq!(check_name("collection", name, 247), Ok(()));
         }
-        for name in ["", "1a", "a b", "a-b", "\u{E4}", &"x".repeat(256)] {
-            assert!(check_name("collection", name).is_err(), "{name}");
+        assert_eq!(MAX_COLLECTION_NAME, 247);
+        for name in ["", "1a", "a b", "a-b", "\u{E4}", &"x".repeat(248)] {
+            assert!(check_name("collection", name, MAX_COLLECTION_NAME).is_err(), "{name}");
         }
     }
 

@@ -13,7 +13,9 @@
 //! - `classify`: which failure is tried again and which is not
 //! - `client`: one RPC: deadline, metrics, error class
 //! - `schema`: fields, indexes and properties of the collection
+//! - `steps`: making any collection ready, while others may do the same
 //! - `collection`: creating, checking, loading, counting, dropping it
+//! - `ledger`: the collection of deletions beside it
 //! - `literal`: strings and numbers in filter text
 //! - `filter`: the typed filter tree as filter text (INV-6)
 //! - `columns`: rows to columns and back
@@ -32,14 +34,17 @@ pub mod config;
 mod connect;
 pub mod error;
 mod filter;
+mod ledger;
 mod literal;
 pub mod names;
 mod page;
 mod retrieve;
 mod schema;
+mod steps;
 mod store;
 
 pub use client::Milvus;
 pub use collection::{Collection, CollectionInfo};
 pub use config::{FlushPolicy, MilvusConfig, MilvusTls};
+pub use connect::MAX_COLLECTION_NAME;
 pub use error::MilvusError;

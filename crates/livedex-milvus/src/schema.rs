@@ -27,10 +27,10 @@ use crate::error::MilvusError;
 pub(crate) const VERSION: &str = "1";
 
 /// Bytes of a topic's name: Kafka's own limit.
-const MAX_TOPIC_BYTES: usize = 249;
+pub(crate) const MAX_TOPIC_BYTES: usize = 249;
 
 /// Bytes of a key or a hash; ours have 32.
-const MAX_HASH_BYTES: usize = 64;
+pub(crate) const MAX_HASH_BYTES: usize = 64;
 
 /// The names of the fields.
 pub(crate) mod field {
@@ -58,11 +58,13 @@ mod property {
     pub(super) const SCHEMA_VERSION: &str = "livedex.schema_version";
     pub(super) const MODEL: &str = "livedex.model";
     pub(super) const FINGERPRINT: &str = "livedex.fingerprint";
+    /// A random number: a collection that is dropped and made again is another one.
+    pub(super) const IDENTITY: &str = "livedex.identity";
 }
 
 /// What a field holds; strings with their limit in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Text(usize),
     Int,
     Json,
@@ -105,10 +107,17 @@ pub(crate) fn max_bytes(name: &str) -> Option<usize> {
 
 /// The schema of a new collection.
 pub(crate) fn schema(dimension: usize) -> CollectionSchema {
-    let mut schema = CollectionSchema::new()
-        .description("Chunks of documents, written by livedex")
-        .enable_dynamic_field(false);
-    for (name, kind) in FIELDS {
+    of_fields("Chunks of documents, written by livedex", &FIELDS, dimension)
+}
+
+/// A schema of these fields, [`field::ID`] among them as the primary key.
+pub(crate) fn of_fields(
+    description: &str,
+    fields: &[(&str, Kind)],
+    dimension: usize,
+) -> CollectionSchema {
+    let mut schema = CollectionSchema::new().description(description).enable_dynamic_field(false);
+    for &(name, kind) in fields {
         let field = FieldSchema::new().name(name);
         let field = match kind {
             Kind::Text(max) => field.data_type(DataType::VarChar).max_length(small(max)),
@@ -132,6 +141,7 @@ pub(crate) fn properties(model: &ModelInfo) -> HashMap<String, String> {
         (property::SCHEMA_VERSION.to_owned(), VERSION.to_owned()),
         (property::MODEL.to_owned(), model.name.clone()),
         (property::FINGERPRINT.to_owned(), model.fingerprint.clone()),
+        (property::IDENTITY.to_owned(), format!("{:032x}", rand::random::<u128>())),
     ])
 }
 
@@ -152,9 +162,13 @@ pub(crate) fn indexes(lite: bool) -> [(&'static str, IndexParam); 3] {
     ]
 }
 
-/// The model whose embeddings a collection holds.
+/// Which collection it is, and the model whose embeddings it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
+    /// Its own name, also where it was asked for by an alias.
+    pub(crate) name: String,
+    /// See [`property::IDENTITY`]; empty if it was made before there was one.
+    pub(crate) identity: String,
     pub(crate) model: String,
     pub(crate) fingerprint: String,
     pub(crate) dimension: usize,
@@ -215,7 +229,12 @@ pub(crate) fn check(desc: &CollectionDesc, collection: &str) -> Result<Stored, M
     {
         return Err(other(format!("it has a field `{}` too many", extra.get_name())));
     }
-    Ok(Stored { model, fingerprint, dimension })
+    let name = match desc.get_collection_name() {
+        "" => collection,
+        name => name,
+    };
+    let identity = property(property::IDENTITY).unwrap_or_default();
+    Ok(Stored { name: name.to_owned(), identity, model, fingerprint, dimension })
 }
 
 /// Refuses another model than the collection's. The name is only for people.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use livedex_core::{
+    deletion::{Deletion, DeletionId},
     ids::{ChunkId, DocumentKey},
     lease::Lease,
     limits::{MAX_DIFF_DOCUMENTS, MAX_UPSERT_ROWS},
@@ -122,13 +123,28 @@ impl ChunkStore for Collection {
         Ok(())
     }
 
+    async fn deletions(
+        &self,
+        ids: &[DeletionId],
+    ) -> Result<HashMap<DeletionId, i64>, ServiceError> {
+        self.read_ledger(ids).await
+    }
+
+    async fn record_deletions(
+        &self,
+        deletions: &[Deletion],
+        leases: &[Lease],
+    ) -> Result<(), ServiceError> {
+        self.write_ledger(deletions, leases).await
+    }
+
     async fn settle(&self) -> Result<(), ServiceError> {
         self.flush_if_touched().await
     }
 }
 
 /// The last look before a request leaves.
-fn all_live(leases: &[Lease]) -> Result<(), ServiceError> {
+pub(crate) fn all_live(leases: &[Lease]) -> Result<(), ServiceError> {
     match leases.iter().all(Lease::is_live) {
         true => Ok(()),
         false => Err(ServiceError::Retry("a lease has died".to_owned())),

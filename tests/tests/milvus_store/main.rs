@@ -1,6 +1,7 @@
 //! The Milvus crate against a real Milvus Lite: collections, rows, filters, search.
 
 mod collections;
+mod deletions;
 mod filters;
 mod fixtures;
 mod rows;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     Suite::new()
         .test("collections", needs, || run(collections::all))
         .test("rows", needs, || run(rows::all))
+        .test("deletions", needs, || run(deletions::all))
         .test("filters", needs, || run(filters::all))
         .test("search", needs, || run(search::all))
         .run()

@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use livedex_core::{
+    deletion::{Deletion, DeletionId},
     document::{Change, ContentType, Document, Metadata, MetadataValue},
     ids::{ChunkId, DocumentId, DocumentKey, Tenant},
     lease::Lease,
@@ -209,6 +210,11 @@ pub(crate) struct FakeStore {
     pub(crate) read_fault: Fault<DocumentKey>,
     pub(crate) upsert_fault: Fault<ChunkRow>,
     pub(crate) delete_fault: Fault<ChunkId>,
+    pub(crate) entry_fault: Fault<Deletion>,
+    /// The ledger of deletions.
+    pub(crate) entries: Mutex<BTreeMap<DeletionId, Deletion>>,
+    /// Requests that write or delete.
+    pub(crate) writes: AtomicUsize,
     pub(crate) upserted: AtomicUsize,
     pub(crate) settled: AtomicUsize,
     /// Documents that had rows and lost the last of them.
@@ -262,6 +268,7 @@ impl ChunkStore for FakeStore {
     async fn upsert(&self, rows: &[ChunkRow], leases: &[Lease]) -> Result<(), ServiceError> {
         assert!(!leases.is_empty(), "written without a lease");
         fault(&self.upsert_fault, rows)?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
         let distinct: HashSet<&ChunkId> = rows.iter().map(|row| &row.fields.id).collect();
         assert_eq!(distinct.len(), rows.len(), "a key twice in one upsert");
         let mut stored = self.rows.lock().unwrap();
@@ -274,6 +281,7 @@ impl ChunkStore for FakeStore {
     async fn delete(&self, ids: &[ChunkId], leases: &[Lease]) -> Result<(), ServiceError> {
         assert!(!ids.is_empty() && !leases.is_empty());
         fault(&self.delete_fault, ids)?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
         let mut rows = self.rows.lock().unwrap();
         for id in ids {
             if let Some(row) = rows.remove(id)
@@ -281,6 +289,30 @@ impl ChunkStore for FakeStore {
             {
                 self.absent.lock().unwrap().insert(row.fields.document);
             }
+        }
+        Ok(())
+    }
+    async fn deletions(
+        &self,
+        ids: &[DeletionId],
+    ) -> Result<HashMap<DeletionId, i64>, ServiceError> {
+        let entries = self.entries.lock().unwrap();
+        let offset = |id: &DeletionId| Some((id.clone(), entries.get(id)?.position.offset));
+        Ok(ids.iter().filter_map(offset).collect())
+    }
+    async fn record_deletions(
+        &self,
+        deletions: &[Deletion],
+        leases: &[Lease],
+    ) -> Result<(), ServiceError> {
+        assert!(!deletions.is_empty() && !leases.is_empty());
+        fault(&self.entry_fault, deletions)?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        let mut entries = self.entries.lock().unwrap();
+        for deletion in deletions {
+            let earlier = entries.insert(deletion.id(), deletion.clone());
+            let offset = deletion.position.offset;
+            assert!(earlier.is_none_or(|earlier| earlier.position.offset < offset));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The pipeline over ports that live in memory.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod deletions;
 mod fakes;
 mod faults;
 mod model;

@@ -67,6 +67,7 @@ pub(crate) struct RawMilvus {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) timeout_ms: u64,
     pub(crate) flush: RawFlush,
+    pub(crate) deletions_ttl_hours: Option<u64>,
     pub(crate) tls: RawMilvusTls,
 }
 
@@ -80,6 +81,7 @@ impl Default for RawMilvus {
             token_file: None,
             timeout_ms: 10_000,
             flush: RawFlush::Never,
+            deletions_ttl_hours: None,
             tls: RawMilvusTls::default(),
         }
     }

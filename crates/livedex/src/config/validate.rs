@@ -9,7 +9,7 @@ use std::{
 use livedex_core::{chunk::ChunkConfig, limits, ranking::Fusion};
 use livedex_ingest::PipelineConfig;
 use livedex_kafka::KafkaConfig;
-use livedex_milvus::{FlushPolicy, MilvusConfig, MilvusTls};
+use livedex_milvus::{FlushPolicy, MAX_COLLECTION_NAME, MilvusConfig, MilvusTls};
 use livedex_model::runtime::RuntimeConfig;
 use livedex_query::{NatsConfig, QueryConfig};
 
@@ -175,14 +175,15 @@ impl Check<'_> {
         }
         let is_name = |name: &str| {
             name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.len() <= 255
+                && name.len() <= MAX_COLLECTION_NAME
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         };
         if !is_name(&raw.collection) {
             self.wrong(
                 "milvus.collection",
                 format!(
-                    "is \"{}\"; Milvus allows letters, digits and _, not starting with a digit",
+                    "is \"{}\"; allowed are letters, digits and _, not starting with a digit, up to \
+                     {MAX_COLLECTION_NAME} of them",
                     raw.collection
                 ),
             );
@@ -198,7 +199,18 @@ impl Check<'_> {
                 RawFlush::Never => FlushPolicy::Never,
                 RawFlush::WhenIdle => FlushPolicy::WhenIdle,
             },
+            deletions_ttl: raw.deletions_ttl_hours.map(|hours| self.deletions_ttl(hours)),
         }
+    }
+
+    /// Hours, 1 to a hundred years.
+    fn deletions_ttl(&mut self, hours: u64) -> Duration {
+        const MOST: u64 = 100 * 365 * 24;
+        if !(1..=MOST).contains(&hours) {
+            let message = format!("is {hours} h, allowed are 1 to {MOST}");
+            self.wrong("milvus.deletions_ttl_hours", message);
+        }
+        Duration::from_secs(hours.min(MOST) * 60 * 60)
     }
 
     fn nats(&mut self, raw: &RawConfig) -> NatsConfig {
@@ -331,67 +343,4 @@ impl Check<'_> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
-mod tests {
-    use super::*;
-
-    fn loaded(raw: RawConfig) -> Loaded {
-        Loaded { raw, problems: Vec::new(), base: PathBuf::from(".") }
-    }
-
-    fn problems(change: impl FnOnce(&mut RawConfig)) -> Vec<String> {
-        let mut raw = RawConfig::default();
-        change(&mut raw);
-        match validate(&loaded(raw)) {
-            Ok(_) => Vec::new(),
-            Err(problems) => problems.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn the_defaults_are_valid() {
-        assert_eq!(problems(|_| {}), [""; 0]);
-    }
-
-    #[test]
-    fn every_problem_is_reported_with_value_and_limit() {
-        let found = problems(|raw| {
-            raw.kafka.group = String::new();
-            raw.milvus.uri = "localhost:19530".into();
-            raw.nats.user = Some("me".into());
-            raw.query.candidates = 100_000;
-            raw.http.listen = "9464".into();
-            raw.runtime.device = "tpu".into();
-            raw.chunk.max_tokens = 1;
-        });
-        let keys: Vec<_> = found.iter().filter_map(|line| line.split(' ').next()).collect();
-        for key in [
-            "kafka.group",
-            "milvus.uri",
-            "nats.user",
-            "query.candidates",
-            "http.listen",
-            "runtime.device",
-            "chunk.max_tokens",
-        ] {
-            assert!(keys.contains(&key), "{key} in {found:#?}");
-        }
-        let limit = limits::MAX_CANDIDATES.to_string();
-        assert!(found.iter().any(|l| l.contains("100000") && l.contains(&limit)), "{found:#?}");
-    }
-
-    #[test]
-    fn a_secret_comes_from_one_place() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "hunter2\n").unwrap();
-        let mut raw = RawConfig::default();
-        raw.milvus.token_file = Some(file.path().to_owned());
-        assert_eq!(
-            validate(&loaded(raw.clone())).unwrap().milvus.token.as_deref(),
-            Some("hunter2")
-        );
-        raw.milvus.token = Some(Secret::new("other"));
-        let problem = problems(|r| *r = raw);
-        assert!(problem[0].starts_with("milvus.token and milvus.token_file are both set"));
-    }
-}
+mod tests;
