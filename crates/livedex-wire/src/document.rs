@@ -182,12 +182,17 @@ impl NativeDecoder {
             let tenant = Tenant::new(tenant.unwrap_or_default())?;
             return Ok(Change::Delete(DocumentKey { tenant, id }));
         };
-        if value.len() > self.max_document_bytes {
-            let limit = self.max_document_bytes;
-            return Err(DecodeError::TooLarge { bytes: value.len(), limit });
-        }
+        check_size(value, self.max_document_bytes)?;
         let document = DocumentV1::from_json(value)?.into_document(key, tenant)?;
         Ok(Change::Upsert(Box::new(document)))
+    }
+}
+
+/// Whether `value` has at most `limit` bytes.
+pub(crate) fn check_size(value: &[u8], limit: usize) -> Result<(), DecodeError> {
+    match value.len() {
+        bytes if bytes > limit => Err(DecodeError::TooLarge { bytes, limit }),
+        _ => Ok(()),
     }
 }
 
@@ -198,7 +203,7 @@ impl Decoder for NativeDecoder {
 }
 
 /// The key as text; an empty one counts as none.
-fn key(record: &RawRecord) -> Result<Option<&str>, DecodeError> {
+pub(crate) fn key(record: &RawRecord) -> Result<Option<&str>, DecodeError> {
     let Some(key) = record.key.as_deref().filter(|key| !key.is_empty()) else {
         return Ok(None);
     };
@@ -207,17 +212,27 @@ fn key(record: &RawRecord) -> Result<Option<&str>, DecodeError> {
         .map_err(|error| DecodeError::KeyNotUtf8 { at: error.valid_up_to(), bytes: key.len() })
 }
 
-/// The last header of the name, as Kafka's own `lastHeader` takes it.
-fn tenant_header(headers: &[Header]) -> Result<Option<&str>, DecodeError> {
-    let header = headers.iter().rev().find(|(name, _)| name == TENANT_HEADER);
-    let value = header.and_then(|(_, value)| value.as_deref());
+/// The tenant that a header names.
+pub(crate) fn tenant_header(headers: &[Header]) -> Result<Option<&str>, DecodeError> {
+    let value = last_header(headers, TENANT_HEADER);
     value.map(std::str::from_utf8).transpose().map_err(|_| DecodeError::TenantNotUtf8)
+}
+
+/// The last header of the name, as Kafka's own `lastHeader` takes it; null counts as none.
+pub(crate) fn last_header<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
+    let header = headers.iter().rev().find(|(known, _)| known == name);
+    header.and_then(|(_, value)| value.as_deref())
 }
 
 impl DocumentV1 {
     /// Reads and checks a value: afterwards every limit holds, but for what ids are made of.
     pub fn from_json(json: &[u8]) -> Result<Self, DecodeError> {
-        let mut fields = Fields::new(parse(json)?, "", FIELDS)?;
+        Self::from_value(parse(json)?)
+    }
+
+    /// As [`Self::from_json`], of JSON that has been parsed.
+    pub(crate) fn from_value(json: Value) -> Result<Self, DecodeError> {
+        let mut fields = Fields::new(json, "", FIELDS)?;
         let text = fields
             .string("text", usize::MAX)?
             .ok_or_else(|| FieldError::new("text", Problem::Missing))?;
@@ -291,7 +306,8 @@ impl DocumentV1 {
     }
 }
 
-fn content_type(name: &str) -> Option<ContentType> {
+/// The content type of this media type, without parameters.
+pub(crate) fn content_type(name: &str) -> Option<ContentType> {
     match name {
         "text/plain" => Some(ContentType::Plain),
         "text/markdown" => Some(ContentType::Markdown),
@@ -300,7 +316,8 @@ fn content_type(name: &str) -> Option<ContentType> {
     }
 }
 
-fn name_of(content_type: ContentType) -> &'static str {
+/// The media type of a content type.
+pub fn name_of(content_type: ContentType) -> &'static str {
     match content_type {
         ContentType::Plain => "text/plain",
         ContentType::Markdown => "text/markdown",

@@ -210,7 +210,12 @@ pub fn string(path: &str, value: Value, limit: usize) -> Result<String, FieldErr
 
 /// The field at `path` is not of the kind that is expected.
 pub fn type_error(path: &str, expected: &'static str, found: &Value) -> FieldError {
-    let found = match found {
+    FieldError::new(path, Problem::Type { expected, found: kind(found) })
+}
+
+/// What kind of value it is, for messages.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(number) if number.is_f64() => "a number with a fraction",
@@ -218,8 +223,7 @@ pub fn type_error(path: &str, expected: &'static str, found: &Value) -> FieldErr
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
-    };
-    FieldError::new(path, Problem::Type { expected, found })
+    }
 }
 
 fn join(path: &str, name: &str) -> String {

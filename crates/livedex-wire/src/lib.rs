@@ -7,6 +7,7 @@
 //!
 //! # Layout
 //! - [`document`]: `document.v1`, a record to a change of a document, and back
+//! - [`mapping`]: any producer's records to changes of documents
 //! - `metadata`: the flat object of scalars inside a document
 //! - [`query`]: `query.v1`, a request
 //! - [`filter`]: the filter tree inside a request
@@ -23,6 +24,7 @@ pub mod document;
 pub mod error;
 pub mod fields;
 pub mod filter;
+pub mod mapping;
 mod metadata;
 pub mod query;
 pub mod reply;
