@@ -13,7 +13,13 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use crate::{KafkaConfig, KafkaError, client, diagnostics::QuietContext, keys, reach};
+use crate::{
+    KafkaConfig, KafkaError, client,
+    diagnostics::QuietContext,
+    keys,
+    peek::{self, PeekFrom, Peeked},
+    reach,
+};
 
 /// A topic that should exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +190,13 @@ impl Admin {
     pub async fn read_keys(&self, topic: &str) -> Result<HashSet<Vec<u8>>, KafkaError> {
         let topic = topic.to_owned();
         self.blocking(move |config| keys::read(config, &topic)).await
+    }
+
+    /// Up to `n` records of `topic`, the newest or the oldest, alike from all its partitions.
+    /// Takes no part in a group, commits nothing and writes nothing. Ends within 30 s.
+    pub async fn peek(&self, topic: &str, n: usize, from: PeekFrom) -> Result<Peeked, KafkaError> {
+        let topic = topic.to_owned();
+        self.blocking(move |config| peek::read(config, &topic, n, from)).await
     }
 
     /// The topic's `max.message.bytes`: the largest compressed batch it takes. `None` if the

@@ -28,6 +28,7 @@
 //! - `dead_letters`: records that can never be processed
 //! - `admin`: topics, lag, and whether Kafka is there
 //! - `keys`: the keys that are alive on a topic
+//! - `peek`: some records of a topic, read without a trace
 //! - [`metrics`]: the names of the metrics
 
 mod admin;
@@ -43,6 +44,7 @@ mod limiter;
 mod member;
 pub mod metrics;
 mod partitions;
+mod peek;
 mod poll;
 mod producer;
 mod properties;
@@ -60,6 +62,7 @@ pub use config::{
 pub use dead_letters::KafkaDeadLetters;
 pub use error::KafkaError;
 pub use partitions::PartitionStatus;
+pub use peek::{PeekFrom, Peeked};
 pub use properties::is_secret_property;
 pub use publisher::Publisher;
 pub use shared::SourceMonitor;

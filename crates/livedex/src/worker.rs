@@ -14,7 +14,6 @@ use livedex_kafka::{Admin, EndMode, KafkaDeadLetters, KafkaSource, TopicSpec};
 use livedex_milvus::{Collection, Milvus};
 use livedex_model::runtime::Runtime;
 use livedex_query::Service;
-use livedex_wire::document::NativeDecoder;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
@@ -153,7 +152,7 @@ fn ingest(
     let stopper = source.stopper();
     let pipeline = Pipeline {
         source: Box::new(source),
-        decoder: Arc::new(NativeDecoder::new(config.max_document_bytes)),
+        decoder: Arc::new(config.mapping.decoder(config.max_document_bytes)),
         chunker: Chunker::new(config.chunk, embedder.tokens())?,
         embedder,
         store: collection,

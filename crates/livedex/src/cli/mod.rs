@@ -105,7 +105,7 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// Lag, watermarks, rows and models
     Status(StatusArgs),
-    /// Check the configuration and every connection
+    /// Check the configuration and every connection, or what the topic's records become
     Check(CheckArgs),
     /// Look at a model by itself
     #[command(subcommand)]
@@ -192,7 +192,24 @@ pub(crate) struct CheckArgs {
     /// Print the effective configuration, secrets redacted, and check nothing else
     #[arg(long)]
     pub(crate) print_config: bool,
+    /// Read N of the topic's records, show what each becomes, and check nothing else; joins no
+    /// group, commits nothing, writes nothing
+    #[arg(long, value_name = "N", conflicts_with = "print_config",
+        value_parser = clap::value_parser!(u32).range(1..=MAX_SAMPLE))]
+    pub(crate) sample: Option<u32>,
+    /// With --sample: the oldest records [default: the newest]
+    #[arg(long, requires = "sample")]
+    pub(crate) from_beginning: bool,
+    /// With --sample: also the beginning of each document's text
+    #[arg(long, requires = "sample")]
+    pub(crate) show_text: bool,
+    /// With --sample: print JSON lines
+    #[arg(long, requires = "sample")]
+    pub(crate) json: bool,
 }
+
+/// Records of one sample: more is no sample, and all are held at once.
+const MAX_SAMPLE: i64 = 1000;
 
 /// What to do with a model.
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ mod files;
 mod models;
 mod publish;
 mod query;
+mod sample;
 mod schema;
 mod status;
 mod table;
@@ -38,6 +39,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             print(&config::effective(&cli.global)?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Check(args) if args.sample.is_some() => sample::run(&read()?, args).await,
         Command::Check(_) => check::run(&cli.global).await,
         Command::Models(ModelsCommand::Check(args)) => models::check(&read()?, args).await,
         Command::Schema(args) => schema::run(args),

@@ -10,7 +10,10 @@ use livedex_core::{
     record::SourcePosition,
 };
 use livedex_kafka::{Admin, Publisher, TopicSpec};
-use livedex_wire::document::{Outgoing, encode, tombstone};
+use livedex_wire::{
+    document::{Outgoing, encode, tombstone},
+    mapping::Format,
+};
 
 use super::{
     files::{self, Common, Skip},
@@ -27,6 +30,14 @@ pub(super) async fn run(config: &Config, args: &PublishArgs) -> anyhow::Result<E
     if args.sync && !args.tenant.is_empty() && args.id_prefix.is_empty() {
         // A record key is the id alone: another tenant's ids would look like files that are gone.
         bail!("--sync with --tenant needs --id-prefix, to tell this tenant's ids from others");
+    }
+    if config.mapping.format() != Format::DocumentV1 {
+        bail!(
+            "publish sends document.v1, but mapping.format says that the records of topic {} are \"{}\"; \
+             use a configuration for another topic",
+            config.kafka.topic,
+            config.mapping.format().as_str()
+        );
     }
     let (found, n_other) = files::find(&args.paths, &args.id_prefix, &args.exclude)?;
     let admin = Admin::new(&config.kafka);

@@ -100,7 +100,7 @@ fn explain(kind: &Kind) -> String {
 }
 
 /// Tables whose keys are free.
-const FREE_TABLES: [&str; 2] = ["kafka.properties", "kafka.properties_file"];
+const FREE_TABLES: [&str; 3] = ["kafka.properties", "kafka.properties_file", "mapping.metadata"];
 
 fn unknown_keys(figment: &Figment, defaults: &Figment) -> Vec<ConfigProblem> {
     let (Ok(given), Ok(known)) = (figment.extract::<Dict>(), defaults.extract::<Dict>()) else {
@@ -190,6 +190,24 @@ mod tests {
                 "milvus.tls.ca is no known key; did you mean `ca_file`?",
                 "kafka.max_in_flight_bytes is string \"many\", expected usize",
                 "query.fusion is \"sum\", expected one of rerank, mean",
+            ]
+        );
+    }
+
+    #[test]
+    fn mistakes_of_form_in_a_mapping_are_named_with_their_key() {
+        let found = problems(
+            "[mapping]\nformat = 'avro'\ntitel = '/t'\ntext = 5\n[mapping.metadata]\nany = '/a'\nbad = 1\n[mapping.deleted]\npath = '/d'\n",
+        );
+        assert_eq!(
+            found,
+            [
+                "mapping.deleted.path is no known key; known here: equals, pointer, present",
+                "mapping.titel is no known key; did you mean `title`?",
+                "mapping.format is \"avro\", expected one of document.v1, json, debezium, \
+                 cloudevents, text, markdown, html",
+                "mapping.text is neither a string nor a list of strings",
+                "mapping.metadata.bad is unsigned int `1`, expected a string",
             ]
         );
     }

@@ -11,6 +11,7 @@ use livedex_kafka::KafkaConfig;
 use livedex_milvus::MilvusConfig;
 use livedex_model::{ModelSpec, runtime::RuntimeConfig};
 use livedex_query::{NatsConfig, QueryConfig};
+use livedex_wire::mapping::Mapping;
 
 use crate::cli::GlobalArgs;
 
@@ -45,6 +46,8 @@ impl fmt::Display for ConfigProblem {
 pub(crate) struct Config {
     /// The Kafka side.
     pub(crate) kafka: KafkaConfig,
+    /// How the topic's records become documents.
+    pub(crate) mapping: Mapping,
     /// The Milvus side.
     pub(crate) milvus: MilvusConfig,
     /// The NATS side.

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use livedex_core::limits;
 use livedex_model::{LongDocuments, Matmul, Precision, PromptForm};
+use livedex_wire::mapping::MappingSpec;
 use serde::{Deserialize, Serialize};
 
 use super::secret::{PropertyValue, Secret};
@@ -16,6 +17,8 @@ use super::secret::{PropertyValue, Secret};
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RawConfig {
     pub(crate) kafka: RawKafka,
+    /// How the topic's records become documents; the contracts' crate knows what may stand there.
+    pub(crate) mapping: MappingSpec,
     pub(crate) milvus: RawMilvus,
     pub(crate) nats: RawNats,
     pub(crate) embedder: RawEmbedder,

@@ -21,6 +21,8 @@ use super::{
     secret::Secret,
 };
 
+mod mapping;
+
 /// Time that a stop may take beyond the drains of both roles: closing consumer and connections.
 const CLOSE_ALLOWANCE: Duration = Duration::from_secs(10);
 
@@ -93,6 +95,7 @@ impl Check<'_> {
     fn config(&mut self, raw: &RawConfig) -> Config {
         let query = self.query(raw);
         let pipeline = self.pipeline(raw);
+        let mapping = self.mapping("mapping", &raw.mapping);
         let hub_token =
             self.secret("hub.token", raw.hub.token.as_ref(), raw.hub.token_file.as_ref());
         let hub = Hub {
@@ -117,6 +120,7 @@ impl Check<'_> {
         }
         Config {
             kafka: self.kafka(raw),
+            mapping,
             milvus: self.milvus(raw),
             nats: self.nats(raw),
             embedder,

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+use livedex_wire::mapping::Format;
+
 use super::*;
 
 fn loaded(raw: RawConfig) -> Loaded {
@@ -77,4 +79,17 @@ fn a_session_leaves_room_for_a_write_to_milvus() {
     assert_eq!(found.len(), 1, "{found:#?}");
     let parts = ["kafka.properties.\"session.timeout.ms\"", "45000 ms", "60000 ms"];
     assert!(parts.iter().all(|part| found[0].contains(part)), "{found:#?}");
+}
+
+#[test]
+fn mistakes_in_a_mapping_have_the_sections_name() {
+    let found = problems(|raw| {
+        raw.mapping.format = Format::Debezium;
+        raw.mapping.title = Some("title".into());
+        raw.kafka.group = String::new();
+    });
+    let keys: Vec<_> = found.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(keys, ["mapping.text", "mapping.title", "kafka.group"]);
+    let found = problems(|raw| raw.mapping.format = Format::Markdown);
+    assert_eq!(found, [""; 0]);
 }
