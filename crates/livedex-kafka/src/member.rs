@@ -161,12 +161,14 @@ impl ConsumerContext for Member {
                     return;
                 }
                 lock(&self.shared.table).assign(&partitions);
-                // A rebalance un-pauses: the state is derived again for what is new.
-                if self.shared.is_paused.load(Ordering::Relaxed)
-                    && let Err(error) = consumer.pause(list)
-                {
-                    // Then they are read: the budget is overshot, nothing is lost.
-                    tracing::warn!(%error, "newly assigned partitions could not be paused");
+                // librdkafka keeps a pause over a revoke and the next assignment of the same
+                // partition, and new partitions come unpaused: so it is said either way.
+                let is_paused = self.shared.is_paused.load(Ordering::Relaxed);
+                let said = if is_paused { consumer.pause(list) } else { consumer.resume(list) };
+                if let Err(error) = said {
+                    // Not paused: the budget is overshot. Not resumed: the next pause and
+                    // resume end it.
+                    tracing::warn!(%error, is_paused, "new partitions could not be paused or resumed");
                 }
                 tracing::info!(?partitions, "partitions assigned");
                 metrics::rebalanced("assigned");

@@ -112,6 +112,18 @@ fn main() -> ExitCode {
             ))
         });
     }
+    for (name, protocol) in [
+        ("a_partition_lost_while_paused_is_read_cooperatively", Protocol::Cooperative),
+        ("a_partition_lost_while_paused_is_read_eagerly", Protocol::Eager),
+    ] {
+        let broker = apache.clone();
+        suite = suite.test(name, &[Need::ApacheKafka], move || {
+            let brokers = broker.brokers()?;
+            block_on(rebalancing::a_partition_lost_while_paused_is_read_when_it_comes_back(
+                &brokers, protocol,
+            ))
+        });
+    }
     suite = suite
         .test("a_broker_that_is_killed_is_waited_out", &[Need::ApacheKafka], || {
             let mut kafka = Kafka::start()?;

@@ -173,6 +173,43 @@ pub(crate) async fn a_member_paused_by_back_pressure_gets_partitions_paused(
     Ok(())
 }
 
+/// librdkafka keeps a pause over a revoke: the partition must not stay paused when it comes back
+/// to a member that reads again.
+pub(crate) async fn a_partition_lost_while_paused_is_read_when_it_comes_back(
+    brokers: &str,
+    protocol: Protocol,
+) -> Result<()> {
+    const N: usize = 400;
+    let mut config = fresh(brokers, 4).await?;
+    protocol.apply(&mut config);
+    config.max_in_flight_bytes = 64 * 1024;
+    publish(&config, N, 4096).await?;
+    let mut first = KafkaSource::start(&config, EndMode::Forever)?;
+    let (acks, monitor) = (first.acknowledger(), first.monitor());
+    eventually("the first is paused with all four", || {
+        monitor.is_paused() && monitor.partitions().len() == 4
+    })
+    .await?;
+    let second = KafkaSource::start(&config, EndMode::Forever)?;
+    eventually("two have moved", || monitor.partitions().len() == 2).await?;
+    // The first works off its own, and reads on meanwhile.
+    let mut done = Done::new();
+    while done.len() < N / 2 {
+        let records = first.next_records().await?;
+        finish_all(&acks, &records, &mut done);
+    }
+    ensure!(!monitor.is_paused());
+    // The second leaves without having finished anything.
+    second.close(PATIENCE).await?;
+    while done.len() < N {
+        let records = first.next_records().await?;
+        finish_all(&acks, &records, &mut done);
+    }
+    first.close(PATIENCE).await?;
+    ensure!(total_lag(&config).await? == 0);
+    Ok(())
+}
+
 /// Records only.
 trait NextRecords {
     async fn next_records(&mut self) -> Result<Vec<RawRecord>>;
