@@ -71,7 +71,7 @@ fn extract(mut figment: Figment) -> (RawConfig, Vec<ConfigProblem>) {
     let defaults = Figment::from(Serialized::defaults(RawConfig::default()));
     let mut problems = unknown_keys(&figment, &defaults);
     if !problems.is_empty() {
-        figment = without_unknown(&figment, &problems);
+        figment = without(&figment, problems.iter().map(|problem| problem.key.as_str()));
     }
     loop {
         let error = match figment.extract::<RawConfig>() {
@@ -82,8 +82,10 @@ fn extract(mut figment: Figment) -> (RawConfig, Vec<ConfigProblem>) {
         let again = problems.iter().any(|problem| problem.key == key);
         problems.push(ConfigProblem { key: key.clone(), message: explain(&error.kind) });
         match defaults.find_value(&key) {
-            Ok(default) if !again => figment = figment.merge(Serialized::default(&key, default)),
-            _ => return (RawConfig::default(), problems),
+            _ if again => return (RawConfig::default(), problems),
+            Ok(default) => figment = figment.merge(Serialized::default(&key, default)),
+            // In a table whose keys are free.
+            Err(_) => figment = without(&figment, [key.as_str()]),
         }
     }
 }
@@ -142,10 +144,10 @@ fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
     }
 }
 
-fn without_unknown(figment: &Figment, unknown: &[ConfigProblem]) -> Figment {
+fn without<'a>(figment: &Figment, keys: impl IntoIterator<Item = &'a str>) -> Figment {
     let mut dict = figment.extract::<Dict>().unwrap_or_default();
-    for problem in unknown {
-        let path: Vec<&str> = problem.key.split('.').collect();
+    for key in keys {
+        let path: Vec<&str> = key.split('.').collect();
         remove(&mut dict, &path);
     }
     Figment::from(Serialized::defaults(dict))
@@ -206,8 +208,8 @@ mod tests {
                 "mapping.titel is no known key; did you mean `title`?",
                 "mapping.format is \"avro\", expected one of document.v1, json, debezium, \
                  cloudevents, text, markdown, html",
+                "mapping.metadata.bad is signed int `1`, expected a string",
                 "mapping.text is neither a string nor a list of strings",
-                "mapping.metadata.bad is unsigned int `1`, expected a string",
             ]
         );
     }
