@@ -86,7 +86,15 @@ impl Pipeline {
                 break;
             }
             if state.is_idle() && state.is_caught_up {
-                state.settle().await;
+                // A shutdown gives it as long as it gives the waves.
+                let out_of_time = async {
+                    shutdown.cancelled().await;
+                    tokio::time::sleep(config.drain).await;
+                };
+                tokio::select! {
+                    () = state.settle() => {}
+                    () = out_of_time => {}
+                }
                 if config.until_caught_up {
                     break;
                 }

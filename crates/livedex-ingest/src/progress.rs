@@ -1,6 +1,9 @@
 //! Counters that a progress bar reads.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    ops::Add,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 /// What a pipeline has done so far. Shared, cheap to read at any rate; the numbers are each
 /// exact, but not a snapshot of one moment.
@@ -42,6 +45,26 @@ pub struct Summary {
     pub dead_letters: u64,
     /// Records older than what the collection says.
     pub replays: u64,
+}
+
+impl Add for Summary {
+    type Output = Self;
+
+    /// What both have done together.
+    fn add(self, other: Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            records: self.records + other.records,
+            documents: self.documents + other.documents,
+            chunks_embedded: self.chunks_embedded + other.chunks_embedded,
+            tokens_embedded: self.tokens_embedded + other.tokens_embedded,
+            chunks_unchanged: self.chunks_unchanged + other.chunks_unchanged,
+            rows_rewritten: self.rows_rewritten + other.rows_rewritten,
+            rows_deleted: self.rows_deleted + other.rows_deleted,
+            dead_letters: self.dead_letters + other.dead_letters,
+            replays: self.replays + other.replays,
+        }
+    }
 }
 
 impl Progress {

@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 
 use rdkafka::{
-    Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     consumer::{BaseConsumer, Consumer},
     error::KafkaError as RdError,
@@ -14,9 +13,9 @@ use rdkafka::{
 };
 
 use crate::{
-    KafkaConfig, KafkaError, client,
+    KafkaConfig, KafkaError, PartitionLag, client,
     diagnostics::QuietContext,
-    keys,
+    keys, lag,
     peek::{self, PeekFrom, Peeked},
     reach,
 };
@@ -37,22 +36,6 @@ impl TopicSpec {
     pub fn new(name: impl Into<String>, partitions: i32) -> Self {
         Self { name: name.into(), partitions, config: Vec::new() }
     }
-}
-
-/// How far a group has come in one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionLag {
-    /// The partition.
-    pub partition: i32,
-    /// The committed offset: the first that will be read. `None` if the group never committed.
-    pub committed: Option<i64>,
-    /// The first offset that the partition still has.
-    pub low: i64,
-    /// The offset that the next record will get.
-    pub high: i64,
-    /// Records between the committed offset (or the first) and the end. An upper bound:
-    /// compaction and transactions leave offsets without records.
-    pub lag: i64,
 }
 
 /// Questions to Kafka and the creation of topics.
@@ -146,42 +129,7 @@ impl Admin {
     /// How far `group` has come in each partition of `topic`, ascending.
     pub async fn lag(&self, group: &str, topic: &str) -> Result<Vec<PartitionLag>, KafkaError> {
         let (group, topic) = (group.to_owned(), topic.to_owned());
-        self.blocking(move |config| {
-            let consumer: BaseConsumer<QuietContext> = client::reader(config, &group)?
-                .create_with_context(QuietContext::default())
-                .map_err(|error| other(config, "setting up a reader", &error))?;
-            let partitions =
-                reach::partitions(config, &consumer, &consumer.context().diagnostics, &topic)?;
-            let what = format!("reading the offsets of group \"{group}\"");
-            let fail = |error: RdError| request_failed(config, &topic, &what, &error);
-            let mut list = TopicPartitionList::with_capacity(partitions.len());
-            for &partition in &partitions {
-                list.add_partition(&topic, partition);
-            }
-            let committed = consumer.committed_offsets(list, config.start_timeout).map_err(fail)?;
-            let mut lags = Vec::with_capacity(partitions.len());
-            for element in committed.elements_for_topic(&topic) {
-                element.error().map_err(fail)?;
-                let committed = match element.offset() {
-                    Offset::Offset(offset) => Some(offset),
-                    _ => None,
-                };
-                let (low, high) = consumer
-                    .fetch_watermarks(&topic, element.partition(), config.start_timeout)
-                    .map_err(fail)?;
-                let lag = (high - committed.map_or(low, |at| at.max(low))).max(0);
-                lags.push(PartitionLag {
-                    partition: element.partition(),
-                    committed,
-                    low,
-                    high,
-                    lag,
-                });
-            }
-            lags.sort_unstable_by_key(|lag| lag.partition);
-            Ok(lags)
-        })
-        .await
+        self.blocking(move |config| lag::read(config, &group, &topic, None)).await
     }
 
     /// The keys that are alive on `topic`: those whose last record in their partition has a

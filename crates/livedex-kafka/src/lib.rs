@@ -27,6 +27,8 @@
 //! - `publisher`: documents onto the topic
 //! - `dead_letters`: records that can never be processed
 //! - `admin`: topics, lag, and whether Kafka is there
+//! - `lag`: how far a group has come, by the broker's word
+//! - `ends`: what there was to read when a partition was assigned
 //! - `keys`: the keys that are alive on a topic
 //! - `peek`: some records of a topic, read without a trace
 //! - [`metrics`]: the names of the metrics
@@ -37,9 +39,11 @@ mod commit;
 mod config;
 mod dead_letters;
 mod diagnostics;
+mod ends;
 mod error;
 mod gate;
 mod keys;
+mod lag;
 mod limiter;
 mod member;
 pub mod metrics;
@@ -55,13 +59,14 @@ mod session;
 mod shared;
 mod source;
 
-pub use admin::{Admin, PartitionLag, TopicSpec};
+pub use admin::{Admin, TopicSpec};
 pub use config::{
     ConfigProblem, DEFAULT_MAX_IN_FLIGHT_BYTES, DEFAULT_MAX_POLL_RECORDS, KafkaConfig,
 };
 pub use dead_letters::KafkaDeadLetters;
 pub use error::KafkaError;
-pub use partitions::PartitionStatus;
+pub use lag::PartitionLag;
+pub use partitions::{CatchUp, PartitionStatus, Span};
 pub use peek::{PeekFrom, Peeked};
 pub use properties::is_secret_property;
 pub use publisher::Publisher;

@@ -25,6 +25,7 @@ use crate::{
     KafkaConfig,
     commit::Committer,
     diagnostics::{Diagnostics, lock},
+    ends::Ends,
     metrics,
     shared::Shared,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Member {
     pub(crate) diagnostics: Diagnostics,
     /// Set once the first contact was made.
     committer: OnceLock<Committer>,
+    ends: OnceLock<Ends>,
 }
 
 impl Member {
@@ -50,11 +52,15 @@ impl Member {
             revoke_timeout: config.revoke_timeout,
             diagnostics: Diagnostics::default(),
             committer: OnceLock::new(),
+            ends: OnceLock::new(),
         }
     }
 
-    /// Starts the commit thread of `consumer`, once the first contact was made.
-    pub(crate) fn attach(consumer: &Arc<MemberConsumer>) -> std::io::Result<()> {
+    /// Starts the threads that commit and ask for `consumer`, once the first contact was made.
+    pub(crate) fn attach(
+        config: &KafkaConfig,
+        consumer: &Arc<MemberConsumer>,
+    ) -> std::io::Result<()> {
         let member = consumer.context();
         let committer = Committer::start(
             Arc::clone(&member.topic),
@@ -62,6 +68,7 @@ impl Member {
             Arc::clone(&member.shared),
         )?;
         let _ = member.committer.set(committer);
+        let _ = member.ends.set(Ends::start(config, Arc::clone(&member.shared))?);
         Ok(())
     }
 
@@ -91,6 +98,7 @@ impl Member {
     }
 
     fn revoke(&self, partitions: &[i32], is_lost: bool) {
+        self.shared.revoked();
         let commits = lock(&self.shared.table).kill(partitions);
         tracing::info!(?partitions, is_lost, "partitions revoked");
         if !is_lost && let Some(committer) = self.committer.get() {
@@ -127,17 +135,15 @@ impl ClientContext for Member {
 
     fn stats(&self, statistics: Statistics) {
         let Some(topic) = statistics.topics.get(&*self.topic) else { return };
-        for owned in lock(&self.shared.table).status() {
-            let Some(seen) = topic.partitions.get(&owned.partition) else { continue };
+        let mut table = lock(&self.shared.table);
+        for (&partition, seen) in &topic.partitions {
             // -1001 and the like: not known yet.
-            if seen.hi_offset < 0 {
-                continue;
-            }
-            let at = owned.watermark.unwrap_or(seen.committed_offset.max(seen.lo_offset));
-            if at >= 0 {
-                metrics::lag(&self.topic, owned.partition, (seen.hi_offset - at).max(0));
+            if seen.hi_offset >= 0 {
+                table.grown(partition, seen.hi_offset);
             }
         }
+        drop(table);
+        self.shared.report_lag();
     }
 }
 
@@ -155,12 +161,15 @@ impl ConsumerContext for Member {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(list) => {
-                self.shared.joined(Instant::now());
                 let partitions = self.partitions(list);
+                lock(&self.shared.table).assign(&partitions);
+                self.shared.assigned(Instant::now());
                 if partitions.is_empty() {
                     return;
                 }
-                lock(&self.shared.table).assign(&partitions);
+                if let Some(ends) = self.ends.get() {
+                    ends.ask();
+                }
                 // librdkafka keeps a pause over a revoke and the next assignment of the same
                 // partition, and new partitions come unpaused: so it is said either way.
                 let is_paused = self.shared.is_paused.load(Ordering::Relaxed);

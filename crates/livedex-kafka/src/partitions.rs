@@ -21,6 +21,10 @@ use livedex_core::{lease::Lease, watermark::Watermark};
 
 use crate::session::Session;
 
+mod spans;
+
+pub use spans::{CatchUp, Span};
+
 /// What a record costs beyond its own bytes (its struct, allocations, the watermark's entry), so
 /// that the budget in bytes bounds the number of tiny records too: 65,536 of them for 32 MiB.
 const RECORD_OVERHEAD_BYTES: usize = 512;
@@ -56,6 +60,20 @@ pub struct PartitionStatus {
     pub in_flight: usize,
     /// Whether the last thing read was the partition's end.
     pub is_at_end: bool,
+    /// What there was to read when it was assigned; `None` until the broker has said it.
+    pub span: Option<Span>,
+    /// The offset that the next record will get, as far as it is known: from the last fetch, or
+    /// asked for while reading is paused.
+    pub end: Option<i64>,
+}
+
+impl PartitionStatus {
+    /// Records between what is committed and the end. An upper bound: compaction and
+    /// transactions leave offsets without records. `None` while either is not known.
+    pub fn lag(&self) -> Option<i64> {
+        let committed = self.committed.or(self.span.map(|span| span.start))?;
+        Some((self.end? - committed).max(0))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +88,8 @@ struct Partition {
     confirmed: Option<i64>,
     is_at_end: bool,
     was_at_end: bool,
+    span: Option<Span>,
+    end: Option<i64>,
 }
 
 impl Partition {
@@ -187,12 +207,6 @@ impl PartitionTable {
         self.partitions.values().all(|entry| entry.is_at_end)
     }
 
-    /// Whether every partition was read to its end once since its assignment. Unlike
-    /// [`Self::all_at_end`] this comes true on a topic that never rests.
-    pub(crate) fn all_were_at_end(&self) -> bool {
-        self.partitions.values().all(|entry| entry.was_at_end)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }
@@ -230,6 +244,8 @@ impl PartitionTable {
                 committed: entry.confirmed,
                 in_flight: entry.watermark.in_flight(),
                 is_at_end: entry.is_at_end,
+                span: entry.span,
+                end: entry.end,
             })
             .collect()
     }
@@ -376,9 +392,9 @@ mod tests {
         table.reached_end(1);
         assert!(table.all_at_end());
         read(&mut table, 1, 0);
-        assert!(!table.all_at_end() && table.all_were_at_end());
+        assert!(!table.all_at_end() && table.all_read());
         table.assign(&[2]);
-        assert!(!table.all_were_at_end());
+        assert!(!table.all_read());
     }
 
     #[test]

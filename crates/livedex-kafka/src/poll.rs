@@ -53,10 +53,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// channel, bytes given back.
 const BUSY_POLL: Duration = Duration::from_millis(5);
 
-/// How long a member of the group without partitions waits for some before it counts as caught
-/// up: the first assignment of a new member is empty while the others give partitions away.
-const EMPTY_ASSIGNMENT_GRACE: Duration = Duration::from_secs(5);
-
 /// The poll thread's ends of the channels.
 pub(crate) struct Wires {
     pub(crate) events: mpsc::Sender<SourceEvent>,
@@ -89,6 +85,8 @@ pub(crate) struct Poll {
     last_commit: Instant,
     /// Whether this stretch of having caught up was announced.
     is_announced: bool,
+    /// Whether there is no more to read for now, because it ends once what was read is committed.
+    is_held: bool,
 }
 
 impl Poll {
@@ -117,6 +115,7 @@ impl Poll {
             meters: SourceMeters::new(),
             last_commit: Instant::now(),
             is_announced: false,
+            is_held: false,
         }
     }
 
@@ -267,15 +266,13 @@ impl Poll {
             return;
         }
         match self.gate.update(in_flight) {
-            Some(Moved::Closed) => {
-                tracing::debug!(in_flight, "reading pauses");
-                self.set_paused(true);
-            }
-            Some(Moved::Opened) => {
-                tracing::debug!(in_flight, "reading goes on");
-                self.set_paused(false);
-            }
+            Some(Moved::Closed) => tracing::debug!(in_flight, "the in-flight budget is used up"),
+            Some(Moved::Opened) => tracing::debug!(in_flight, "the in-flight budget has room"),
             None => {}
+        }
+        let is_paused = self.gate.is_closed() || self.is_held;
+        if is_paused != self.shared.is_paused.load(Ordering::Relaxed) {
+            self.set_paused(is_paused);
         }
     }
 
@@ -307,23 +304,27 @@ impl Poll {
         }
     }
 
-    /// Says that everything has been read, once each time it comes true.
+    /// Says that everything has been read (and committed, where that is the end), once each time
+    /// it comes true.
     fn announce(&mut self) {
         let Some(events) = &self.events else { return };
         let table = lock(&self.shared.table);
-        let joined_long_ago = |joined: Instant| joined.elapsed() >= EMPTY_ASSIGNMENT_GRACE;
-        let is_settled = !table.is_empty() || self.shared.joined_at().is_some_and(joined_long_ago);
+        let is_settled = self.shared.is_settled(table.is_empty());
         let is_caught_up = is_settled
             && match self.end {
                 EndMode::Forever => table.all_at_end(),
-                EndMode::UntilCaughtUp => table.all_were_at_end(),
+                EndMode::UntilCaughtUp => table.all_read(),
+                EndMode::UntilCommitted => table.all_read() && table.all_committed(),
             };
+        // On a topic that never rests, what comes later would keep it from its end. A partition
+        // that is assigned meanwhile brings the reading back.
+        self.is_held = self.end == EndMode::UntilCommitted && is_settled && table.all_read();
         drop(table);
         if !is_caught_up {
             self.is_announced = false;
         } else if !self.is_announced && self.buffer.is_empty() {
             self.is_announced = events.try_send(SourceEvent::CaughtUp).is_ok();
-            if self.is_announced && self.end == EndMode::UntilCaughtUp {
+            if self.is_announced && self.end != EndMode::Forever {
                 self.stop_reading();
             }
         }

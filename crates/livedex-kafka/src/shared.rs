@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use livedex_core::ports::{Acknowledger, FinishedRecord};
@@ -13,13 +13,19 @@ use livedex_core::ports::{Acknowledger, FinishedRecord};
 use crate::{
     KafkaError,
     diagnostics::lock,
-    partitions::{PartitionStatus, PartitionTable},
+    metrics,
+    partitions::{CatchUp, PartitionStatus, PartitionTable},
     session::Session,
 };
+
+/// How long a member of the group without partitions waits for some before it counts as caught
+/// up: the first assignment of a new member is empty while the others give partitions away.
+const EMPTY_ASSIGNMENT_GRACE: Duration = Duration::from_secs(5);
 
 /// Shared state; locks are held for moments only, never over a call to librdkafka.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    topic: Arc<str>,
     pub(crate) table: Mutex<PartitionTable>,
     /// Set before the events end, if they end with an error.
     pub(crate) failure: Mutex<Option<KafkaError>>,
@@ -27,24 +33,32 @@ pub(crate) struct Shared {
     pub(crate) is_paused: AtomicBool,
     /// Replaced by the poll thread alone.
     session: Mutex<Arc<Session>>,
-    /// When the group gave this member its first assignment of the session, even an empty one.
-    joined_at: Mutex<Option<Instant>>,
-    /// Whether it ever did.
-    has_joined: AtomicBool,
+    membership: Mutex<Membership>,
+}
+
+/// Where the member stands in its group.
+#[derive(Debug, Default)]
+struct Membership {
+    /// Whether the group has ever given this member an assignment.
+    has_joined: bool,
+    /// When the last assignment came, even an empty one. `None` in a session without one yet, and
+    /// between a revoke and the assignment that follows it: an eager group takes everything before
+    /// it gives it out again.
+    assigned_at: Option<Instant>,
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session) -> Self {
+    pub(crate) fn new(topic: Arc<str>, session: Session) -> Self {
         let session = Arc::new(session);
         let mut table = PartitionTable::default();
         table.begin(Arc::clone(&session));
         Self {
+            topic,
             table: Mutex::new(table),
             failure: Mutex::default(),
             is_paused: AtomicBool::default(),
             session: Mutex::new(session),
-            joined_at: Mutex::default(),
-            has_joined: AtomicBool::default(),
+            membership: Mutex::default(),
         }
     }
 
@@ -57,21 +71,35 @@ impl Shared {
         let next = Arc::new(self.session().renewed());
         lock(&self.table).begin(Arc::clone(&next));
         *lock(&self.session) = next;
-        *lock(&self.joined_at) = None;
+        self.revoked();
     }
 
-    pub(crate) fn joined(&self, now: Instant) {
-        lock(&self.joined_at).get_or_insert(now);
-        self.has_joined.store(true, Ordering::Relaxed);
+    pub(crate) fn assigned(&self, now: Instant) {
+        *lock(&self.membership) = Membership { has_joined: true, assigned_at: Some(now) };
     }
 
-    pub(crate) fn joined_at(&self) -> Option<Instant> {
-        *lock(&self.joined_at)
+    pub(crate) fn revoked(&self) {
+        lock(&self.membership).assigned_at = None;
+    }
+
+    /// Whether what the member owns is its share, and no rebalance is known to be under way.
+    pub(crate) fn is_settled(&self, owns_nothing: bool) -> bool {
+        let assigned_at = lock(&self.membership).assigned_at;
+        assigned_at.is_some_and(|at| !owns_nothing || at.elapsed() >= EMPTY_ASSIGNMENT_GRACE)
+    }
+
+    /// Brings the lag of each partition to the metrics, as far as it is known.
+    pub(crate) fn report_lag(&self) {
+        for status in lock(&self.table).status() {
+            if let Some(records) = status.lag() {
+                metrics::lag(&self.topic, status.partition, records);
+            }
+        }
     }
 
     /// Whether the group has ever given this member an assignment.
     pub(crate) fn has_joined(&self) -> bool {
-        self.has_joined.load(Ordering::Relaxed)
+        lock(&self.membership).has_joined
     }
 }
 
@@ -104,12 +132,19 @@ pub struct SourceMonitor {
 impl SourceMonitor {
     /// Whether the group has given this member its partitions (which may be none).
     pub fn has_joined(&self) -> bool {
-        self.shared.joined_at().is_some()
+        self.shared.has_joined()
     }
 
     /// The partitions that this member owns, ascending.
     pub fn partitions(&self) -> Vec<PartitionStatus> {
         lock(&self.shared.table).status()
+    }
+
+    /// How far it is with what its partitions held when they were assigned; `None` until the
+    /// group has given it partitions and the broker has said what they hold.
+    pub fn catch_up(&self) -> Option<CatchUp> {
+        let table = lock(&self.shared.table);
+        if table.is_empty() { None } else { table.catch_up() }
     }
 
     /// Bytes of records that were read and are not finished, with a flat cost per record.

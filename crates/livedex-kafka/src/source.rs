@@ -36,6 +36,12 @@ pub enum EndMode {
     /// Once every owned partition was read to its end since it was assigned:
     /// [`SourceEvent::CaughtUp`] is then the last event. Ends on a topic that never rests, too.
     UntilCaughtUp,
+    /// Once everything that the owned partitions held when they were assigned was read, is
+    /// finished, and the broker has confirmed that it is committed: [`SourceEvent::CaughtUp`] is
+    /// then the last event. So a member that ends owes nothing, and a partition that is given to
+    /// it until then, because another member ended or died, is caught up as well. A record that is
+    /// never finished keeps it waiting.
+    UntilCommitted,
 }
 
 /// Reads the topic as a member of the group; see the crate's documentation for what it keeps.
@@ -49,6 +55,8 @@ pub struct KafkaSource {
     topic: Arc<str>,
     shared: Arc<Shared>,
     end: EndMode,
+    /// Whether the last event was that it has caught up.
+    is_caught_up: bool,
     is_ended: bool,
 }
 
@@ -100,7 +108,8 @@ impl KafkaSource {
     /// to the broker later is waited out.
     pub fn start(config: &KafkaConfig, end: EndMode) -> Result<Self, KafkaError> {
         let client = client::consumer(config)?;
-        let shared = Arc::new(Shared::new(Session::start(config)));
+        let topic: Arc<str> = Arc::from(config.topic.as_str());
+        let shared = Arc::new(Shared::new(Arc::clone(&topic), Session::start(config)));
         let member = Member::new(config, Arc::clone(&shared));
         let consumer: MemberConsumer = client
             .create_with_context(member)
@@ -110,8 +119,8 @@ impl KafkaSource {
             .subscribe(&[&config.topic])
             .map_err(|error| refused(config, "subscribing", &error))?;
         let consumer = Arc::new(consumer);
-        Member::attach(&consumer)
-            .map_err(|error| refused(config, "starting the commit thread", &error))?;
+        Member::attach(config, &consumer)
+            .map_err(|error| refused(config, "starting the consumer's threads", &error))?;
 
         let (events_in, events) = mpsc::channel(WAITING_BATCHES);
         let (stop, stopped) = watch::channel(false);
@@ -135,8 +144,16 @@ impl KafkaSource {
             brokers: config.brokers.clone(),
             drop_timeout: config.revoke_timeout,
         };
-        let topic = Arc::from(config.topic.as_str());
-        Ok(Self { events, stopped, stopper, topic, shared, end, is_ended: false })
+        Ok(Self {
+            events,
+            stopped,
+            stopper,
+            topic,
+            shared,
+            end,
+            is_caught_up: false,
+            is_ended: false,
+        })
     }
 
     /// A handle that stops it.
@@ -160,7 +177,8 @@ impl KafkaSource {
         if let Some(error) = lock(&self.shared.failure).take() {
             return Some(Err(error.into()));
         }
-        if self.end == EndMode::UntilCaughtUp || *self.stopped.borrow() {
+        let is_done = self.end != EndMode::Forever && self.is_caught_up;
+        if is_done || *self.stopped.borrow() {
             return None;
         }
         Some(Err(ServiceError::Reject("the Kafka poll thread ended by itself".to_owned())))
@@ -188,6 +206,11 @@ impl RecordSource for KafkaSource {
                     return None;
                 }
                 event = self.events.recv() => event,
+            };
+            self.is_caught_up = match event {
+                None => self.is_caught_up,
+                Some(SourceEvent::CaughtUp) => true,
+                Some(SourceEvent::Records(_)) => false,
             };
             match event {
                 None => return self.end_of_events(),

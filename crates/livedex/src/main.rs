@@ -7,6 +7,9 @@
 //! - [`telemetry`]: log lines and metrics
 //! - [`models`]: loading the models
 //! - [`worker`]: the long-running roles, wired and stopped
+//! - [`stream`]: one topic on its way into one collection
+//! - [`catch_up`]: ingestion that ends by itself, its progress and its summary
+//! - [`signals`]: SIGTERM and Ctrl-C
 //! - [`http`]: liveness, readiness and metrics
 //! - [`commands`]: the commands that answer and end
 
@@ -14,11 +17,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod catch_up;
 mod cli;
 mod commands;
 mod config;
 mod http;
 mod models;
+mod signals;
+mod stream;
 mod telemetry;
 mod worker;
 

@@ -1,8 +1,12 @@
 //! Log lines and metrics of the process.
 
-use std::io::IsTerminal;
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::LazyLock,
+};
 
 use anyhow::Context;
+use indicatif::MultiProgress;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -19,10 +23,29 @@ const CLIENT_FILTER: &str = "error";
 pub(crate) fn init_logs(format: LogFormat, is_worker: bool) {
     let fallback = if is_worker { WORKER_FILTER } else { CLIENT_FILTER };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(fallback));
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = fmt().with_env_filter(filter).with_writer(|| AboveBars);
     match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).compact().init(),
         LogFormat::Json => lines.json().init(),
+    }
+}
+
+/// The bars of this process, if standard error is a terminal; else they are not shown.
+pub(crate) fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
+}
+
+/// Standard error, with the bars out of the way while a line is written.
+struct AboveBars;
+
+impl Write for AboveBars {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        bars().suspend(|| io::stderr().write(line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

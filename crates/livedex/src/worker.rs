@@ -8,23 +8,22 @@
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use livedex_core::{chunk::Chunker, ports::Embedder};
-use livedex_ingest::{Pipeline, Progress};
-use livedex_kafka::{Admin, EndMode, KafkaDeadLetters, KafkaSource, TopicSpec};
-use livedex_milvus::{Collection, Milvus};
+use livedex_kafka::{Admin, TopicSpec};
+use livedex_milvus::Milvus;
 use livedex_model::runtime::Runtime;
 use livedex_query::Service;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
     config::Config,
     http::{self, Readiness},
-    models, telemetry,
+    models,
+    signals::Signals,
+    stream::{self, End, Stream, Until},
+    telemetry,
 };
 
 #[cfg(test)]
@@ -42,44 +41,96 @@ pub(crate) struct Roles {
 /// Partitions of a topic that has to be created: the broker's `num.partitions`.
 pub(crate) const BROKER_DEFAULT: i32 = -1;
 
-/// How long the last commit and leaving the group may take.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
-
 /// Runs the roles until a signal, and returns the process's exit code.
 pub(crate) async fn run(config: Config, roles: Roles) -> anyhow::Result<ExitCode> {
-    config.embedder()?;
-    let metrics = telemetry::init_metrics()?;
-    let shutdown = CancellationToken::new();
-    on_signal(shutdown.clone())?;
-    let readiness = Readiness::default();
-    let mut tasks = JoinSet::new();
-    if let Some(address) = config.http {
-        let listener = http::bind(address).await?;
-        tasks.spawn(http::serve(listener, readiness.clone(), metrics, shutdown.clone()));
-    }
-    let start = start(&config, roles, &shutdown, &mut tasks);
-    let runtime = tokio::select! {
-        runtime = start => runtime?,
-        () = shutdown.cancelled() => {
-            info!("stopped before the start was complete");
-            return Ok(ExitCode::SUCCESS);
-        }
+    let mut worker = Worker::new(config)?;
+    worker.listen().await?;
+    let Some(started) = worker.start(roles, Until::Stopped).await? else {
+        return Ok(ExitCode::SUCCESS);
     };
-    readiness.set(true);
-    match config.http {
-        Some(address) => info!(http = %address, "ready"),
-        None => info!("ready"),
+    let is_well = worker.supervise(&started).await;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a worker does side by side.
+type Tasks = JoinSet<anyhow::Result<End>>;
+
+/// A worker process.
+pub(crate) struct Worker {
+    config: Config,
+    /// Whether it was told to stop, and by what.
+    pub(crate) signals: Signals,
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+    readiness: Readiness,
+    tasks: Tasks,
+}
+
+impl Worker {
+    /// Nothing runs yet; signals are heard from here on.
+    pub(crate) fn new(config: Config) -> anyhow::Result<Self> {
+        config.embedder()?;
+        let metrics = telemetry::init_metrics()?;
+        let shutdown = CancellationToken::new();
+        let signals = Signals::listen(shutdown.clone())?;
+        let (readiness, tasks) = (Readiness::default(), Tasks::new());
+        Ok(Self { config, signals, metrics, shutdown, readiness, tasks })
     }
-    Ok(supervise(&runtime, &mut tasks, &shutdown, &readiness, config.stop_deadline).await)
+
+    /// Opens the HTTP endpoint, if the configuration has one.
+    pub(crate) async fn listen(&mut self) -> anyhow::Result<()> {
+        if let Some(address) = self.config.http {
+            let listener = http::bind(address).await?;
+            let (readiness, shutdown) = (self.readiness.clone(), self.shutdown.clone());
+            let serving = http::serve(listener, readiness, self.metrics.clone(), shutdown);
+            self.tasks.spawn(async { serving.await.map(|()| End::Stopped) });
+            info!(http = %address, "listening");
+        }
+        Ok(())
+    }
+
+    /// Starts everything; `None` if it was told to stop before that was done.
+    pub(crate) async fn start(
+        &mut self,
+        roles: Roles,
+        until: Until,
+    ) -> anyhow::Result<Option<Started>> {
+        let start = start(&self.config, roles, until, &self.shutdown, &mut self.tasks);
+        let started = tokio::select! {
+            started = start => started?,
+            () = self.shutdown.cancelled() => {
+                info!("stopped before the start was complete");
+                return Ok(None);
+            }
+        };
+        self.readiness.set(true);
+        info!("ready");
+        Ok(Some(started))
+    }
+
+    /// Waits for the end, and returns whether it was a good one.
+    pub(crate) async fn supervise(&mut self, started: &Started) -> bool {
+        let deadline = self.config.stop_deadline;
+        supervise(started, &mut self.tasks, &self.shutdown, &self.readiness, deadline).await
+    }
+}
+
+/// A worker whose tasks run.
+pub(crate) struct Started {
+    /// The models' device.
+    runtime: Runtime,
+    /// The streams that it ingests.
+    pub(crate) streams: Vec<Stream>,
 }
 
 /// Connects, loads and starts everything; the tasks run from here on.
 async fn start(
     config: &Config,
     roles: Roles,
+    until: Until,
     shutdown: &CancellationToken,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<Runtime> {
+    tasks: &mut Tasks,
+) -> anyhow::Result<Started> {
     // All at once: the first that is unreachable is the error, within its own few seconds.
     let (milvus, nats, ()) = tokio::try_join!(
         async { Milvus::connect(&config.milvus).await.map_err(anyhow::Error::from) },
@@ -108,12 +159,18 @@ async fn start(
             config: config.query,
         };
         let serving = livedex_query::serve(client, &config.nats, service, shutdown.clone()).await?;
-        tasks.spawn(async move { serving.await.context("the query service ended") });
+        tasks.spawn(async move {
+            serving.await.context("the query service ended")?;
+            Ok(End::Stopped)
+        });
     }
+    let mut streams = Vec::new();
     if roles.ingest {
-        tasks.spawn(ingest(config, embedder, collection, shutdown.clone())?);
+        let (stream, life) = stream::start(config, until, embedder, collection, shutdown.clone())?;
+        tasks.spawn(life);
+        streams.push(stream);
     }
-    Ok(runtime)
+    Ok(Started { runtime, streams })
 }
 
 /// Creates the topics where they are missing: the dead-letter topic must be there before the
@@ -129,80 +186,43 @@ async fn ensure_topics(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Joins the group, and returns the future that ingests until `shutdown`.
-fn ingest(
-    config: &Config,
-    embedder: Arc<dyn Embedder>,
-    collection: Arc<Collection>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
-    // [CLS] and [SEP], or an end-of-text token: what the model adds to a text.
-    const SPECIAL_TOKENS: usize = 2;
-    let (chunk, model) = (config.chunk.max_tokens, embedder.info().max_tokens);
-    if chunk + SPECIAL_TOKENS > model {
-        anyhow::bail!(
-            "chunk.max_tokens is {chunk}, but the embedder reads {model} tokens and adds \
-             {SPECIAL_TOKENS} of its own; set it to {} or less",
-            model.saturating_sub(SPECIAL_TOKENS)
-        );
-    }
-    // It waits for a broker's answer, which other tasks need not wait for.
-    let source =
-        tokio::task::block_in_place(|| KafkaSource::start(&config.kafka, EndMode::Forever))?;
-    let stopper = source.stopper();
-    let pipeline = Pipeline {
-        source: Box::new(source),
-        decoder: Arc::new(config.mapping.decoder(config.max_document_bytes)),
-        chunker: Chunker::new(config.chunk, embedder.tokens())?,
-        embedder,
-        store: collection,
-        dead_letters: Arc::new(KafkaDeadLetters::new(&config.kafka)?),
-        config: config.pipeline,
-        progress: Arc::new(Progress::default()),
-    };
-    Ok(async move {
-        let outcome = pipeline.run(shutdown).await;
-        // Also after an error: what was finished before it is committed.
-        let closed = stopper.close(LEAVE_DEADLINE).await;
-        let summary = outcome.context("ingestion ended")?;
-        closed?;
-        info!(
-            records = summary.records,
-            embedded = summary.chunks_embedded,
-            unchanged = summary.chunks_unchanged,
-            dead_letters = summary.dead_letters,
-            "ingestion stopped"
-        );
-        Ok(())
-    })
-}
-
-/// Waits for the first end of anything, ends the rest, and gives it a deadline.
+/// Waits until every stream has caught up, or for the first end of anything else, ends the rest,
+/// and gives it a deadline. Returns whether all of it went well.
 async fn supervise(
-    runtime: &Runtime,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
+    started: &Started,
+    tasks: &mut Tasks,
     shutdown: &CancellationToken,
     readiness: &Readiness,
     stop_deadline: Duration,
-) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    let mut note = |ended: Result<anyhow::Result<()>, tokio::task::JoinError>| match ended {
-        Ok(Ok(())) => {}
+) -> bool {
+    let mut is_well = true;
+    let mut note = |ended: Result<anyhow::Result<End>, tokio::task::JoinError>| match ended {
+        Ok(Ok(_)) => {}
         Ok(Err(failure)) => {
             error!("{failure:#}");
-            code = ExitCode::FAILURE;
+            is_well = false;
         }
         Err(panic) => {
             error!("a role panicked: {panic}");
-            code = ExitCode::FAILURE;
+            is_well = false;
         }
     };
-    tokio::select! {
-        () = shutdown.cancelled() => info!("stopping: finishing what is in flight"),
-        Some(ended) = tasks.join_next() => note(ended),
-        reason = runtime.dead() => {
-            note(Ok(Err(anyhow::anyhow!("the model's device died: {reason}"))));
+    let mut n_behind = started.streams.len();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => info!("stopping: finishing what is in flight"),
+            Some(ended) = tasks.join_next() => {
+                if matches!(ended, Ok(Ok(End::CaughtUp))) && n_behind > 1 {
+                    n_behind -= 1;
+                    continue;
+                }
+                note(ended);
+            }
+            reason = started.runtime.dead() => {
+                note(Ok(Err(anyhow::anyhow!("the model's device died: {reason}"))));
+            }
         }
+        break;
     }
     readiness.set(false);
     shutdown.cancel();
@@ -213,26 +233,7 @@ async fn supervise(
     };
     if tokio::time::timeout(stop_deadline, rest).await.is_err() {
         warn!(?stop_deadline, "gave up waiting for what is in flight");
-        code = ExitCode::FAILURE;
+        is_well = false;
     }
-    code
-}
-
-/// The first signal asks for a clean stop, the second ends the process at once.
-fn on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    tokio::spawn(async move {
-        for is_first in [true, false] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            match is_first {
-                true => shutdown.cancel(),
-                false => std::process::exit(130),
-            }
-        }
-    });
-    Ok(())
+    is_well
 }

@@ -1,6 +1,7 @@
 //! `livedex-kafka` on Apache Kafka: what is read, committed, paused, moved and published. The
 //! cases that need nothing special of the broker run on the embedded one too.
 
+mod catching_up;
 mod clients;
 mod outage;
 mod reading;
@@ -88,6 +89,8 @@ fn main() -> ExitCode {
         reading::a_missing_topic_and_a_dead_broker_are_typed_errors_in_time,
         reading::a_refused_login_is_a_typed_error_at_once,
         reading::a_second_member_with_the_same_instance_id_ends_the_first,
+        catching_up::a_job_ends_once_the_broker_has_its_commits,
+        catching_up::a_job_ends_on_a_topic_that_never_rests,
         rebalancing::a_member_paused_by_back_pressure_gets_partitions_paused,
         rebalancing::a_member_without_partitions_ends_in_catch_up_mode,
         standing_still::a_process_stopped_beyond_the_session_keeps_nothing,
@@ -124,6 +127,16 @@ fn main() -> ExitCode {
             ))
         });
     }
+    for (name, protocol) in [
+        ("a_job_takes_over_what_another_leaves_behind", Protocol::Cooperative),
+        ("a_job_takes_over_what_another_leaves_behind_eagerly", Protocol::Eager),
+    ] {
+        let broker = apache.clone();
+        suite = suite.test(name, &[Need::ApacheKafka], move || {
+            let brokers = broker.brokers()?;
+            block_on(catching_up::a_job_takes_over_what_another_leaves_behind(&brokers, protocol))
+        });
+    }
     suite = suite
         .test("a_broker_that_is_killed_is_waited_out", &[Need::ApacheKafka], || {
             let mut kafka = Kafka::start()?;
@@ -142,6 +155,7 @@ fn main() -> ExitCode {
         reading::commits_happen_while_it_runs_and_a_restart_resumes_there,
         reading::an_unfinished_record_holds_the_commit_back,
         reading::caught_up_is_said_once_each_time,
+        catching_up::a_job_ends_once_the_broker_has_its_commits,
         clients::dead_letters_are_kept_whole,
         clients::the_keys_alive_are_those_whose_last_record_has_a_value,
         clients::lag_counts_from_the_commit_or_the_start,

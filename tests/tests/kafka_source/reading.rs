@@ -124,6 +124,7 @@ pub(crate) async fn back_pressure_pauses_stays_in_the_group_and_resumes(
     }
     // What was read before the pause is handed out, and then nothing.
     let paused_at = Instant::now();
+    publish(&config, 3, 10).await?;
     while let Some(left) = (short + Duration::from_secs(2)).checked_sub(paused_at.elapsed()) {
         if let Ok(event) = tokio::time::timeout(left, source.next()).await
             && let Some(Ok(SourceEvent::Records(batch))) = event
@@ -137,6 +138,12 @@ pub(crate) async fn back_pressure_pauses_stays_in_the_group_and_resumes(
     ensure!(monitor.is_paused() && records.len() < 40, "{} records", records.len());
     ensure!(records.iter().all(|record| record.lease.is_live()), "thrown out of the group");
 
+    // Nothing is fetched, and still it is known how far behind it is.
+    eventually("the ends while paused", || {
+        monitor.partitions().iter().all(|status| (status.end, status.lag()) == (Some(33), Some(33)))
+    })
+    .await?;
+
     for record in &records {
         finish(&acknowledger, record);
     }
@@ -148,7 +155,7 @@ pub(crate) async fn back_pressure_pauses_stays_in_the_group_and_resumes(
     }
     ensure!(!monitor.is_paused() && monitor.in_flight_bytes() == 0);
     for (partition, offsets) in offsets(&records) {
-        let expected: Vec<i64> = (0..32).collect();
+        let expected: Vec<i64> = (0..33).collect();
         ensure!(offsets == expected, "partition {partition}: {offsets:?}");
     }
     source.close(PATIENCE).await?;

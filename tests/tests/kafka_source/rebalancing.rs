@@ -24,7 +24,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    fn apply(self, config: &mut KafkaConfig) {
+    pub(crate) fn apply(self, config: &mut KafkaConfig) {
         let (key, value) = match self {
             Self::Cooperative => return,
             Self::Eager => ("partition.assignment.strategy", "range"),

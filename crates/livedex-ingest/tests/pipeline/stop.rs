@@ -2,7 +2,10 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use livedex_core::{lease::Lease, ports::ServiceError};
+use livedex_core::{
+    lease::Lease,
+    ports::{ServiceError, SourceEvent},
+};
 use livedex_ingest::PipelineConfig;
 
 use crate::rig::*;
@@ -93,4 +96,69 @@ async fn a_shutdown_that_takes_too_long_acknowledges_nothing_unfinished() {
     let summary = running.ended().await.unwrap();
     assert_eq!((summary.records, summary.dead_letters), (1, 1));
     assert_eq!(world.acks.offsets(), [1], "the dead letter only");
+}
+
+#[tokio::test]
+async fn until_caught_up_it_ends_only_when_all_that_was_read_is_finished() {
+    let world = World::new();
+    world.embedder.gate.forget_permits(usize::MAX);
+    let running = world.start(PipelineConfig { until_caught_up: true, ..config() });
+    running.send(vec![
+        world.record(0, "a", Some(&value("x", &["one"]))),
+        world.record(1, "b", Some("cannot be decoded")),
+    ]);
+    running.say(Ok(SourceEvent::CaughtUp));
+    until("the wave embeds", || world.embedder.calls.load(Ordering::SeqCst) == 1).await;
+    until("the dead letter is sent", || world.letters.letters.lock().unwrap().len() == 1).await;
+    assert!(!running.progress.is_caught_up(), "one record is not finished");
+    world.embedder.gate.add_permits(10);
+    let progress = running.progress.clone();
+    let summary = running.ended().await.unwrap();
+    assert_eq!((summary.records, summary.documents, summary.dead_letters), (2, 1, 1));
+    assert_eq!(world.acks.offsets(), [0, 1]);
+    assert!(progress.is_caught_up());
+    assert_eq!(world.store.settled.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn until_caught_up_it_goes_on_with_what_comes_before_its_end() {
+    let world = World::new();
+    world.embedder.gate.forget_permits(usize::MAX);
+    let running = world.start(PipelineConfig { until_caught_up: true, ..config() });
+    running.send(vec![world.record(0, "a", Some(&value("x", &["one"])))]);
+    running.say(Ok(SourceEvent::CaughtUp));
+    until("the wave embeds", || world.embedder.calls.load(Ordering::SeqCst) == 1).await;
+    // Another member has died, and its partition has come to this one.
+    running.send(vec![world.record(1, "b", Some(&value("x", &["two"])))]);
+    until("both are read", || running.progress.summary().received == 2).await;
+    world.embedder.gate.add_permits(10);
+    until("both are finished", || running.progress.summary().records == 2).await;
+    assert!(!running.progress.is_caught_up(), "the source has not said so since");
+    running.say(Ok(SourceEvent::CaughtUp));
+    assert_eq!(running.ended().await.unwrap().records, 2);
+    assert_eq!(world.acks.offsets(), [0, 1]);
+}
+
+#[tokio::test]
+async fn until_caught_up_nothing_to_read_is_an_end() {
+    let world = World::new();
+    let running = world.start(PipelineConfig { until_caught_up: true, ..config() });
+    running.say(Ok(SourceEvent::CaughtUp));
+    let progress = running.progress.clone();
+    assert_eq!(running.ended().await.unwrap().received, 0);
+    assert!(progress.is_caught_up());
+}
+
+#[tokio::test]
+async fn stopped_before_it_is_caught_up_it_does_not_say_that_it_is() {
+    let world = World::new();
+    world.embedder.gate.forget_permits(usize::MAX);
+    let running = world.start(PipelineConfig { until_caught_up: true, ..config() });
+    running.send(vec![world.record(0, "a", Some(&value("x", &["one"])))]);
+    until("the wave embeds", || world.embedder.calls.load(Ordering::SeqCst) == 1).await;
+    running.shutdown.cancel();
+    world.embedder.gate.add_permits(10);
+    let progress = running.progress.clone();
+    assert_eq!(running.ended().await.unwrap().records, 1, "what is in flight is finished");
+    assert!(!progress.is_caught_up());
 }

@@ -96,7 +96,7 @@ pub(crate) enum Command {
     /// Ingest and serve in one process, sharing the models
     Run,
     /// Ingest only: Kafka to Milvus
-    Ingest,
+    Ingest(IngestArgs),
     /// Serve only: answer queries over NATS
     Serve,
     /// Put files and folders of markdown, text or HTML onto the topic
@@ -112,6 +112,22 @@ pub(crate) enum Command {
     Models(ModelsCommand),
     /// Print the JSON Schemas of the messages
     Schema(SchemaArgs),
+}
+
+/// Arguments of `ingest`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct IngestArgs {
+    /// End once everything that is on the topic is in Milvus and committed (exit code 0), with
+    /// progress meanwhile and a summary at the end. Stopped before that, the exit code is 143
+    /// (SIGTERM) or 130 (Ctrl-C), and the next run goes on from there
+    #[arg(long)]
+    pub(crate) until_caught_up: bool,
+    /// Print the summary as JSON
+    #[arg(long, requires = "until_caught_up")]
+    pub(crate) json: bool,
+    /// Exit code 3 instead of 0 if a record became a dead letter
+    #[arg(long, requires = "until_caught_up")]
+    pub(crate) fail_on_dead_letters: bool,
 }
 
 /// Arguments of `publish`.

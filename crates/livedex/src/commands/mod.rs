@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::{
+    catch_up,
     cli::{Cli, Command, ModelsCommand},
     config,
     worker::{self, Roles},
@@ -21,7 +22,7 @@ mod table;
 impl Command {
     /// Whether the command runs until it is stopped, and so logs its progress.
     pub(crate) fn is_worker(&self) -> bool {
-        matches!(self, Self::Run | Self::Ingest | Self::Serve)
+        matches!(self, Self::Run | Self::Ingest(_) | Self::Serve)
     }
 }
 
@@ -30,7 +31,8 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let read = || config::read(&cli.global);
     match &cli.command {
         Command::Run => worker::run(read()?, Roles { ingest: true, serve: true }).await,
-        Command::Ingest => worker::run(read()?, Roles { ingest: true, serve: false }).await,
+        Command::Ingest(args) if args.until_caught_up => catch_up::run(read()?, args).await,
+        Command::Ingest(_) => worker::run(read()?, Roles { ingest: true, serve: false }).await,
         Command::Serve => worker::run(read()?, Roles { ingest: false, serve: true }).await,
         Command::Publish(args) => publish::run(&read()?, args).await,
         Command::Query(args) => query::run(&read()?, args).await,
@@ -48,7 +50,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Prints an answer to standard output. A reader that went away (`livedex schema | head`) is no
 /// error.
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {

@@ -1,0 +1,115 @@
+//! A stream's life: one topic on its way into one collection.
+//!
+//! It joins the group, runs the pipeline until it is told to stop or has caught up, commits what
+//! is finished and leaves.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use livedex_core::{chunk::Chunker, ports::Embedder};
+use livedex_ingest::{Pipeline, PipelineConfig, Progress};
+use livedex_kafka::{EndMode, KafkaDeadLetters, KafkaSource, SourceMonitor};
+use livedex_milvus::Collection;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+
+/// How long the last commit and leaving the group may take.
+pub(crate) const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// When a stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// When it is told to.
+    Stopped,
+    /// Once everything that its partitions held when they were assigned is committed.
+    CaughtUp,
+}
+
+/// How a task of the worker ended, if it ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was told to.
+    Stopped,
+    /// There was nothing left to do.
+    CaughtUp,
+}
+
+/// A look at a stream that runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where its documents come from.
+    pub(crate) topic: String,
+    /// What it has done.
+    pub(crate) progress: Arc<Progress>,
+    /// Where its source is.
+    pub(crate) source: SourceMonitor,
+}
+
+/// Joins the group, and returns a look at the stream and the future that is its life.
+pub(crate) fn start(
+    config: &Config,
+    until: Until,
+    embedder: Arc<dyn Embedder>,
+    collection: Arc<Collection>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<(Stream, impl Future<Output = anyhow::Result<End>> + Send + 'static)> {
+    // [CLS] and [SEP], or an end-of-text token: what the model adds to a text.
+    const SPECIAL_TOKENS: usize = 2;
+    let (chunk, model) = (config.chunk.max_tokens, embedder.info().max_tokens);
+    if chunk + SPECIAL_TOKENS > model {
+        anyhow::bail!(
+            "chunk.max_tokens is {chunk}, but the embedder reads {model} tokens and adds \
+             {SPECIAL_TOKENS} of its own; set it to {} or less",
+            model.saturating_sub(SPECIAL_TOKENS)
+        );
+    }
+    let end = match until {
+        Until::Stopped => EndMode::Forever,
+        Until::CaughtUp => EndMode::UntilCommitted,
+    };
+    // It waits for a broker's answer, which other tasks need not wait for.
+    let source = tokio::task::block_in_place(|| KafkaSource::start(&config.kafka, end))?;
+    let (stopper, monitor) = (source.stopper(), source.monitor());
+    let progress = Arc::new(Progress::default());
+    let pipeline = Pipeline {
+        source: Box::new(source),
+        decoder: Arc::new(config.mapping.decoder(config.max_document_bytes)),
+        chunker: Chunker::new(config.chunk, embedder.tokens())?,
+        embedder,
+        store: collection,
+        dead_letters: Arc::new(KafkaDeadLetters::new(&config.kafka)?),
+        config: PipelineConfig { until_caught_up: until == Until::CaughtUp, ..config.pipeline },
+        progress: progress.clone(),
+    };
+    let stream = Stream {
+        name: config.kafka.topic.clone(),
+        topic: config.kafka.topic.clone(),
+        progress: progress.clone(),
+        source: monitor,
+    };
+    let life = async move {
+        let outcome = pipeline.run(shutdown).await;
+        // Also after an error: what was finished before it is committed.
+        let closed = stopper.close(LEAVE_DEADLINE).await;
+        let summary = outcome.context("ingestion ended")?;
+        let has_caught_up = until == Until::CaughtUp && progress.is_caught_up();
+        match closed {
+            // The broker has confirmed everything before; the group will miss this member.
+            Err(error) if has_caught_up => warn!("{error}"),
+            closed => closed?,
+        }
+        info!(
+            records = summary.records,
+            embedded = summary.chunks_embedded,
+            unchanged = summary.chunks_unchanged,
+            dead_letters = summary.dead_letters,
+            "ingestion stopped"
+        );
+        Ok(if has_caught_up { End::CaughtUp } else { End::Stopped })
+    };
+    Ok((stream, life))
+}
