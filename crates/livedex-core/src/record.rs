@@ -1,6 +1,10 @@
 //! A raw record of the source, its position, and why it became a dead letter.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    ops::{AddAssign, SubAssign},
+    sync::Arc,
+};
 
 use crate::lease::Lease;
 
@@ -52,6 +56,29 @@ impl RawRecord {
         let headers: usize =
             self.headers.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Vec::len)).sum();
         self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
+    }
+}
+
+/// Records that wait somewhere, and what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// How many.
+    pub records: usize,
+    /// Bytes of their keys, values and headers.
+    pub bytes: usize,
+}
+
+impl AddAssign for Depth {
+    fn add_assign(&mut self, more: Self) {
+        self.records += more.records;
+        self.bytes += more.bytes;
+    }
+}
+
+impl SubAssign for Depth {
+    fn sub_assign(&mut self, less: Self) {
+        self.records -= less.records;
+        self.bytes -= less.bytes;
     }
 }
 

@@ -22,13 +22,15 @@
 //! - `write`: rows into the collection, and out of it
 //! - `letters`: records that can never be processed
 //! - `retry`: waiting for servers that are away
-//! - [`progress`]: counters that a progress bar reads
+//! - [`progress`]: counters and depths that a progress bar and a status read
+//! - [`freshness`]: how old the last records were when they became searchable
 //! - [`metrics`](mod@metrics): the same and more for a metrics endpoint
 //! - [`error`]: why a pipeline ends
 
 pub mod config;
 pub(crate) mod embed;
 pub mod error;
+pub mod freshness;
 pub(crate) mod letters;
 pub mod metrics;
 pub mod pipeline;
@@ -42,5 +44,6 @@ pub(crate) mod write;
 
 pub use config::{Backoff, PipelineConfig};
 pub use error::IngestError;
+pub use freshness::Freshness;
 pub use pipeline::Pipeline;
-pub use progress::{Progress, Summary};
+pub use progress::{Depths, Progress, Summary};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use livedex_core::{
     chunk::Chunker,
     ids::DocumentKey,
     ports::{ChunkStore, DeadLetters, Decoder, Embedder, RecordSource, ServiceError, SourceEvent},
-    record::RawRecord,
+    record::{Depth, RawRecord},
 };
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +16,15 @@ use crate::{
     config::PipelineConfig,
     error::IngestError,
     metrics,
-    progress::{Progress, Summary},
+    progress::{Depths, Progress, Summary},
     queue::{Decoded, Queue, Wave},
     wave::{self, Context},
 };
 
 /// Everything that ingestion needs.
 pub struct Pipeline {
+    /// Names what is read from one topic into one collection: the label of its metrics.
+    pub stream: Arc<str>,
     /// Where records come from.
     pub source: Box<dyn RecordSource>,
     /// What they say.
@@ -41,7 +43,8 @@ pub struct Pipeline {
     pub progress: Arc<Progress>,
 }
 
-type WaveEnd = (Vec<DocumentKey>, Result<(), IngestError>);
+/// A wave's documents, its records, and how it ended.
+type WaveEnd = (Vec<DocumentKey>, Depth, Result<(), IngestError>);
 
 impl Pipeline {
     /// Runs until `shutdown` is cancelled, the source ends, or, where the configuration says so,
@@ -52,7 +55,11 @@ impl Pipeline {
     ///
     /// The source is dropped at the end, after the last acknowledgement.
     pub async fn run(self, shutdown: CancellationToken) -> Result<Summary, IngestError> {
-        let Self { source, decoder, config, progress, .. } = self;
+        metrics::for_stream(self.stream.clone(), self.work(shutdown)).await
+    }
+
+    async fn work(self, shutdown: CancellationToken) -> Result<Summary, IngestError> {
+        let Self { stream, source, decoder, config, progress, .. } = self;
         let context = Arc::new(Context {
             chunker: self.chunker,
             embedder: self.embedder,
@@ -65,17 +72,19 @@ impl Pipeline {
         // A stream keeps the future of `next` between polls, so that no source needs to be safe to
         // cancel. It never ends by itself: that would drop the source, and with it the leases of
         // what is still in flight.
-        let events = stream::unfold(source, |mut source| async {
+        let events = futures::stream::unfold(source, |mut source| async {
             let event = source.next().await;
             Some((event, source))
         });
         let mut events = std::pin::pin!(events);
         let mut state = State {
+            stream,
             context,
             decoder,
             config,
             queue: Queue::new(&config),
             waves: JoinSet::new(),
+            in_waves: Depth::default(),
             is_source_open: true,
             is_caught_up: false,
             is_settled: true,
@@ -109,17 +118,22 @@ impl Pipeline {
             }
         }
         state.drain().await?;
+        metrics::depths(&Depths::default());
+        progress.set_depths(Depths::default());
         Ok(progress.summary())
     }
 }
 
 struct State {
+    stream: Arc<str>,
     context: Arc<Context>,
     decoder: Arc<dyn Decoder>,
     config: PipelineConfig,
     queue: Queue,
     /// Dropped, it aborts its waves: an error that ends the loop ends them too.
     waves: JoinSet<WaveEnd>,
+    /// The records that they have.
+    in_waves: Depth,
     is_source_open: bool,
     /// The source had nothing more when it was last asked.
     is_caught_up: bool,
@@ -137,22 +151,34 @@ impl State {
             let Some(wave) = self.queue.next_wave() else { break };
             self.start(wave);
         }
-        metrics::waves_in_flight(self.waves.len());
+        self.report_depths();
+    }
+
+    fn report_depths(&self) {
+        let depths = Depths {
+            queue: self.queue.depth(),
+            waves: self.in_waves,
+            waves_in_flight: self.waves.len(),
+        };
+        metrics::depths(&depths);
+        self.context.progress.set_depths(depths);
     }
 
     fn start(&mut self, wave: Wave) {
         self.is_settled = false;
-        let (keys, context) = (wave.keys(), self.context.clone());
-        self.waves.spawn(async move {
+        self.in_waves += wave.depth;
+        let (keys, depth, context) = (wave.keys(), wave.depth, self.context.clone());
+        self.waves.spawn(metrics::for_stream(self.stream.clone(), async move {
             let result = wave::run(context, wave).await;
-            (keys, result)
-        });
+            (keys, depth, result)
+        }));
     }
 
     /// A wave has ended.
     fn land(&mut self, end: Result<WaveEnd, JoinError>) -> Result<(), IngestError> {
-        let (keys, result) = end.map_err(|error| IngestError::Panic(error.to_string()))?;
+        let (keys, depth, result) = end.map_err(|error| IngestError::Panic(error.to_string()))?;
         self.queue.landed(&keys);
+        self.in_waves -= depth;
         result
     }
 

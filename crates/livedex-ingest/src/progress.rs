@@ -1,9 +1,17 @@
-//! Counters that a progress bar reads.
+//! Counters and depths that a progress bar and a status read.
 
 use std::{
     ops::Add,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+
+use livedex_core::record::Depth;
+
+use crate::freshness::{Ages, Freshness};
 
 /// What a pipeline has done so far. Shared, cheap to read at any rate; the numbers are each
 /// exact, but not a snapshot of one moment.
@@ -20,6 +28,19 @@ pub struct Progress {
     dead_letters: AtomicU64,
     replays: AtomicU64,
     caught_up: AtomicBool,
+    depths: Mutex<Depths>,
+    ages: Mutex<Ages>,
+}
+
+/// The records that the source has handed out and that are not finished, by where they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depths {
+    /// Decoded, and waiting for a wave.
+    pub queue: Depth,
+    /// In waves, those included that are finished before their wave is.
+    pub waves: Depth,
+    /// How many waves that are.
+    pub waves_in_flight: usize,
 }
 
 /// What a pipeline has done.
@@ -45,6 +66,16 @@ pub struct Summary {
     pub dead_letters: u64,
     /// Records older than what the collection says.
     pub replays: u64,
+}
+
+impl Summary {
+    /// The share of embeddings that were saved because the chunk was stored, 0 to 1: in the
+    /// collection just so, or written again with its stored vector. `None` before the first chunk.
+    pub fn embeddings_saved(&self) -> Option<f64> {
+        let saved = self.chunks_unchanged + self.rows_rewritten;
+        let all = saved + self.chunks_embedded;
+        (all > 0).then(|| saved as f64 / all as f64)
+    }
 }
 
 impl Add for Summary {
@@ -85,6 +116,25 @@ impl Progress {
         }
     }
 
+    /// Where records are now.
+    pub fn depths(&self) -> Depths {
+        *lock(&self.depths)
+    }
+
+    /// How old the last records were when they became searchable; `None` before the first.
+    pub fn freshness(&self) -> Option<Freshness> {
+        lock(&self.ages).look()
+    }
+
+    pub(crate) fn set_depths(&self, depths: Depths) {
+        *lock(&self.depths) = depths;
+    }
+
+    /// A record of this age became searchable.
+    pub(crate) fn fresh(&self, age: Duration) {
+        lock(&self.ages).push(age);
+    }
+
     /// Whether every assigned partition had been read to its end when the source was last asked,
     /// and everything read is finished.
     pub fn is_caught_up(&self) -> bool {
@@ -112,5 +162,28 @@ impl Progress {
         add(&self.rows_deleted, done.rows_deleted);
         add(&self.dead_letters, done.dead_letters);
         add(&self.replays, done.replays);
+    }
+}
+
+/// Each change under these locks is complete at every step, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saved_are_the_chunks_that_needed_no_embedding() {
+        assert_eq!(Summary::default().embeddings_saved(), None);
+        let done = Summary {
+            chunks_embedded: 1,
+            chunks_unchanged: 2,
+            rows_rewritten: 1,
+            rows_deleted: 5,
+            ..Summary::default()
+        };
+        assert_eq!(done.embeddings_saved(), Some(0.75));
     }
 }

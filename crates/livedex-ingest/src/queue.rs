@@ -13,7 +13,7 @@ use livedex_core::{
     deletion::DeletionId,
     document::Change,
     ids::DocumentKey,
-    record::{DeadLetterReason, RawRecord, SourcePosition},
+    record::{DeadLetterReason, Depth, RawRecord, SourcePosition},
 };
 
 use crate::{
@@ -63,6 +63,8 @@ pub(crate) struct Wave {
     pub(crate) events: Vec<Event>,
     /// Records that could not be decoded.
     pub(crate) undecoded: Vec<(RawRecord, DeadLetterReason)>,
+    /// All of its records.
+    pub(crate) depth: Depth,
 }
 
 impl Wave {
@@ -95,6 +97,11 @@ impl Queue {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// What is waiting.
+    pub(crate) fn depth(&self) -> Depth {
+        Depth { records: self.entries.len(), bytes: self.bytes }
     }
 
     /// Whether less than a wave is waiting.
@@ -152,6 +159,7 @@ impl Queue {
         self.entries = waiting;
         self.bytes -= n_bytes;
         self.busy.extend(place.into_keys());
+        wave.depth = Depth { records: n_records, bytes: n_bytes };
         (n_records > 0).then_some(wave)
     }
 

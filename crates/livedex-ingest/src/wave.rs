@@ -240,7 +240,9 @@ async fn apply(context: &Context, jobs: Vec<(Job, Vec<Vec<f32>>)>, failures: &mu
                 for (record, _) in &earlier {
                     finish(context, record, Outcome::Superseded, Summary::default());
                 }
-                metrics::freshness(&record);
+                if let Some(age) = metrics::freshness(&record) {
+                    context.progress.fresh(age);
+                }
                 metrics::chunks("embedded", done.chunks_embedded);
                 metrics::chunks("unchanged", done.chunks_unchanged);
                 metrics::chunks("rewritten", done.rows_rewritten);

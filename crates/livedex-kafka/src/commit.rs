@@ -135,7 +135,7 @@ impl Worker {
         let Some(consumer) = self.consumer.upgrade() else { return false };
         let result = consumer.commit(&self.list(commits), CommitMode::Sync);
         drop(consumer);
-        metrics::committed(result.is_ok());
+        metrics::committed(&self.shared.stream, result.is_ok());
         match result {
             Ok(()) => lock(&self.shared.table).confirm(commits),
             // Usually a rebalance is under way; the next commit says it again.

@@ -22,6 +22,8 @@ pub const DEFAULT_MAX_POLL_RECORDS: usize = 500;
 /// `Debug` does not show secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KafkaConfig {
+    /// Names what is read from this topic into one collection, for metrics.
+    pub stream: String,
     /// `host:port`, several with commas.
     pub brokers: String,
     /// The topic of documents.
@@ -57,6 +59,7 @@ pub struct KafkaConfig {
 impl Default for KafkaConfig {
     fn default() -> Self {
         Self {
+            stream: "livedex.documents".to_owned(),
             brokers: "127.0.0.1:9092".to_owned(),
             topic: "livedex.documents".to_owned(),
             dead_letter_topic: "livedex.documents.dlq".to_owned(),
@@ -77,6 +80,7 @@ impl Default for KafkaConfig {
 impl fmt::Debug for KafkaConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaConfig")
+            .field("stream", &self.stream)
             .field("brokers", &self.brokers)
             .field("topic", &self.topic)
             .field("dead_letter_topic", &self.dead_letter_topic)

@@ -61,7 +61,7 @@ impl DeadLetters for KafkaDeadLetters {
         };
         let mut code = match self.producer.send(&whole).await {
             Ok(_) => {
-                metrics::dead_letter("ok");
+                metrics::dead_letter(&self.config.stream, "ok");
                 return Ok(());
             }
             Err(code) => code,
@@ -80,7 +80,7 @@ impl DeadLetters for KafkaDeadLetters {
             };
             match self.producer.send(&hollow).await {
                 Ok(_) => {
-                    metrics::dead_letter("without_value");
+                    metrics::dead_letter(&self.config.stream, "without_value");
                     tracing::warn!(
                         position = %record.position,
                         bytes = value.len(),
@@ -91,7 +91,7 @@ impl DeadLetters for KafkaDeadLetters {
                 Err(again) => code = again,
             }
         }
-        metrics::dead_letter("error");
+        metrics::dead_letter(&self.config.stream, "error");
         let message = Outgoing {
             topic: &self.config.dead_letter_topic,
             partition: None,

@@ -109,9 +109,9 @@ impl Member {
         }
         lock(&self.shared.table).forget(partitions);
         for &partition in partitions {
-            metrics::lag(&self.topic, partition, 0);
+            metrics::lag(&self.shared.stream, &self.topic, partition, 0);
         }
-        metrics::rebalanced(if is_lost { "lost" } else { "revoked" });
+        metrics::rebalanced(&self.shared.stream, if is_lost { "lost" } else { "revoked" });
     }
 }
 
@@ -180,7 +180,7 @@ impl ConsumerContext for Member {
                     tracing::warn!(%error, is_paused, "new partitions could not be paused or resumed");
                 }
                 tracing::info!(?partitions, "partitions assigned");
-                metrics::rebalanced("assigned");
+                metrics::rebalanced(&self.shared.stream, "assigned");
             }
             Rebalance::Revoke(_) => {}
             Rebalance::Error(error) => tracing::warn!(%error, "a rebalance failed"),

@@ -25,7 +25,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use livedex_core::{ports::SourceEvent, record::RawRecord};
+use livedex_core::{
+    ports::SourceEvent,
+    record::{Depth, RawRecord},
+};
 use rdkafka::{
     TopicPartitionList,
     consumer::Consumer,
@@ -97,6 +100,7 @@ impl Poll {
         shared: Arc<Shared>,
         wires: Wires,
     ) -> Self {
+        let meters = SourceMeters::new(&shared.stream);
         Self {
             consumer,
             shared,
@@ -112,7 +116,7 @@ impl Poll {
             stopped: wires.stopped,
             close: wires.close,
             closed: wires.closed,
-            meters: SourceMeters::new(),
+            meters,
             last_commit: Instant::now(),
             is_announced: false,
             is_held: false,
@@ -140,6 +144,7 @@ impl Poll {
             let is_idle = self.poll();
             if is_idle || self.buffer.len() >= self.max_poll_records {
                 self.hand_out();
+                self.meters.waiting(self.shared.waiting.depth());
                 self.announce();
                 self.commit_if_due();
             }
@@ -153,8 +158,9 @@ impl Poll {
             "this process stood still for so long that its partitions may be another member's: it \
              writes and commits nothing more for them, and joins the group again"
         );
-        metrics::rebalanced("expired");
+        metrics::rebalanced(&self.shared.stream, "expired");
         self.shared.start_over();
+        self.shared.waiting.remove(&self.buffer);
         self.buffer.clear();
         self.is_announced = false;
         self.consumer.unsubscribe();
@@ -208,6 +214,7 @@ impl Poll {
             Tracked::Duplicate | Tracked::NotOurs => return,
         };
         self.meters.records.increment(1);
+        self.shared.waiting.add(&record);
         self.buffer.push_back(record);
     }
 
@@ -297,7 +304,8 @@ impl Poll {
             let Ok(permit) = events.try_reserve() else { return };
             let n = self.buffer.len().min(self.max_poll_records);
             let mut batch: Vec<RawRecord> = self.buffer.drain(..n).collect();
-            batch.retain(|record| record.lease.is_live());
+            let dead = batch.extract_if(.., |record| !record.lease.is_live());
+            self.shared.waiting.remove(&dead.collect::<Vec<_>>());
             if !batch.is_empty() {
                 permit.send(SourceEvent::Records(batch));
             }
@@ -333,6 +341,7 @@ impl Poll {
     /// No more events; membership and commits go on until the close.
     fn stop_reading(&mut self) {
         self.events = None;
+        self.shared.waiting.remove(&self.buffer);
         self.buffer.clear();
         self.set_paused(true);
     }
@@ -352,6 +361,7 @@ impl Poll {
         self.stop_reading();
         let is_ok = self.consumer.context().commit_until(deadline);
         self.meters.in_flight_bytes.set(0.0);
+        self.meters.waiting(Depth::default());
         self.meters.paused.set(0.0);
         self.meters.partitions.set(0.0);
         // Destroys the consumer: it leaves the group, and the last revoke kills the leases.

@@ -3,15 +3,18 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use livedex_core::ports::{Acknowledger, FinishedRecord};
+use livedex_core::{
+    ports::{Acknowledger, FinishedRecord},
+    record::{Depth, RawRecord},
+};
 
 use crate::{
-    KafkaError,
+    KafkaConfig, KafkaError,
     diagnostics::lock,
     metrics,
     partitions::{CatchUp, PartitionStatus, PartitionTable},
@@ -25,7 +28,9 @@ const EMPTY_ASSIGNMENT_GRACE: Duration = Duration::from_secs(5);
 /// Shared state; locks are held for moments only, never over a call to librdkafka.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    topic: Arc<str>,
+    /// The stream's name, for metrics.
+    pub(crate) stream: Arc<str>,
+    pub(crate) topic: Arc<str>,
     pub(crate) table: Mutex<PartitionTable>,
     /// Set before the events end, if they end with an error.
     pub(crate) failure: Mutex<Option<KafkaError>>,
@@ -33,7 +38,38 @@ pub(crate) struct Shared {
     pub(crate) is_paused: AtomicBool,
     /// Replaced by the poll thread alone.
     session: Mutex<Arc<Session>>,
+    pub(crate) waiting: Waiting,
     membership: Mutex<Membership>,
+}
+
+/// The records between the poll thread and the pipeline: in the buffer and in the channel.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Waiting {
+    /// A record was read.
+    pub(crate) fn add(&self, record: &RawRecord) {
+        self.records.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(record.size(), Ordering::Relaxed);
+    }
+
+    /// These were handed out, or given up. Each has been added before.
+    pub(crate) fn remove<'a>(&self, records: impl IntoIterator<Item = &'a RawRecord>) {
+        for record in records {
+            self.records.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(record.size(), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn depth(&self) -> Depth {
+        Depth {
+            records: self.records.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// Where the member stands in its group.
@@ -48,16 +84,18 @@ struct Membership {
 }
 
 impl Shared {
-    pub(crate) fn new(topic: Arc<str>, session: Session) -> Self {
-        let session = Arc::new(session);
+    pub(crate) fn new(config: &KafkaConfig) -> Self {
+        let session = Arc::new(Session::start(config));
         let mut table = PartitionTable::default();
         table.begin(Arc::clone(&session));
         Self {
-            topic,
+            stream: Arc::from(config.stream.as_str()),
+            topic: Arc::from(config.topic.as_str()),
             table: Mutex::new(table),
             failure: Mutex::default(),
             is_paused: AtomicBool::default(),
             session: Mutex::new(session),
+            waiting: Waiting::default(),
             membership: Mutex::default(),
         }
     }
@@ -92,7 +130,7 @@ impl Shared {
     pub(crate) fn report_lag(&self) {
         for status in lock(&self.table).status() {
             if let Some(records) = status.lag() {
-                metrics::lag(&self.topic, status.partition, records);
+                metrics::lag(&self.stream, &self.topic, status.partition, records);
             }
         }
     }
@@ -145,6 +183,12 @@ impl SourceMonitor {
     pub fn catch_up(&self) -> Option<CatchUp> {
         let table = lock(&self.shared.table);
         if table.is_empty() { None } else { table.catch_up() }
+    }
+
+    /// Records that were read and that [`next`](livedex_core::ports::RecordSource::next) has not
+    /// given out yet.
+    pub fn waiting(&self) -> Depth {
+        self.shared.waiting.depth()
     }
 
     /// Bytes of records that were read and are not finished, with a flat cost per record.

@@ -20,7 +20,6 @@ use crate::{
     member::{Member, MemberConsumer},
     poll::{Poll, Wires},
     reach,
-    session::Session,
     shared::{KafkaAcknowledger, Shared},
 };
 
@@ -108,8 +107,7 @@ impl KafkaSource {
     /// to the broker later is waited out.
     pub fn start(config: &KafkaConfig, end: EndMode) -> Result<Self, KafkaError> {
         let client = client::consumer(config)?;
-        let topic: Arc<str> = Arc::from(config.topic.as_str());
-        let shared = Arc::new(Shared::new(Arc::clone(&topic), Session::start(config)));
+        let shared = Arc::new(Shared::new(config));
         let member = Member::new(config, Arc::clone(&shared));
         let consumer: MemberConsumer = client
             .create_with_context(member)
@@ -144,6 +142,7 @@ impl KafkaSource {
             brokers: config.brokers.clone(),
             drop_timeout: config.revoke_timeout,
         };
+        let topic = Arc::clone(&shared.topic);
         Ok(Self {
             events,
             stopped,
@@ -189,6 +188,13 @@ impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.stopper.stop();
         let _ = self.stopper.close.send(Instant::now() + self.stopper.drop_timeout);
+        // What nobody will take is not waiting.
+        self.events.close();
+        while let Ok(event) = self.events.try_recv() {
+            if let SourceEvent::Records(records) = event {
+                self.shared.waiting.remove(&records);
+            }
+        }
     }
 }
 
@@ -216,6 +222,7 @@ impl RecordSource for KafkaSource {
                 None => return self.end_of_events(),
                 Some(SourceEvent::CaughtUp) => return Some(Ok(SourceEvent::CaughtUp)),
                 Some(SourceEvent::Records(mut records)) => {
+                    self.shared.waiting.remove(&records);
                     // Revoked while they waited: somebody else's now.
                     records.retain(|record: &RawRecord| record.lease.is_live());
                     if !records.is_empty() {

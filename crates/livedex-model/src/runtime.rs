@@ -30,7 +30,7 @@ use crate::{
         admission::{Admission, Health},
         device::{Device, Models, panic_message},
         limits,
-        policy::Policy,
+        policy::{Lane, Policy},
         ports::{EmbedPort, RerankPort},
         self_test::self_test,
         telemetry,
@@ -228,10 +228,31 @@ impl Runtime {
         self.reranker.clone()
     }
 
+    /// A look at its queues.
+    pub fn queues(&self) -> QueueMonitor {
+        QueueMonitor(self.admission.clone())
+    }
+
     /// Resolves with the reason when the device has failed or its thread has panicked: the
     /// process should then end. Never resolves when the runtime is dropped.
     pub fn dead(&self) -> impl Future<Output = String> + Send + use<> {
         self.admission.health().dead()
+    }
+}
+
+/// A look at a runtime's queues, from anywhere.
+#[derive(Debug, Clone)]
+pub struct QueueMonitor(Arc<Admission>);
+
+impl QueueMonitor {
+    /// Requests in the query lane, running ones included.
+    pub fn query(&self) -> usize {
+        self.0.health().depth(Lane::Query)
+    }
+
+    /// Texts in the ingest lane, running ones included.
+    pub fn ingest(&self) -> usize {
+        self.0.health().depth(Lane::Ingest)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Only this crate parses or prints JSON of the contracts (INV-1). What comes in is checked field by
 //! field, and an error names the field, the value where it is no text of a document or a query
-//! (INV-7), and the limit. What goes out ([`reply`], [`status`], [`error`], [`dead_letter`]) may gain
-//! fields: clients ignore those they do not know.
+//! (INV-7), and the limit. What goes out ([`reply`], [`status`], [`worker_status`], [`error`],
+//! [`dead_letter`]) may gain fields: clients ignore those they do not know.
 //!
 //! # Layout
 //! - [`document`]: `document.v1`, a record to a change of a document, and back
@@ -14,6 +14,7 @@
 //! - [`reply`]: `reply.v1`, the hits of a query
 //! - [`error`]: `error.v1`, why there is no reply
 //! - [`status`]: `status.v1`, what a service is and does
+//! - [`worker_status`]: `worker_status.v1`, what a worker knows of itself
 //! - [`dead_letter`]: `dead_letter.v1`, a dead letter for people and scripts
 //! - [`schemas`]: the JSON Schemas of all of them
 //! - [`time`]: RFC 3339 to milliseconds and back
@@ -31,3 +32,4 @@ pub mod reply;
 pub mod schemas;
 pub mod status;
 pub mod time;
+pub mod worker_status;

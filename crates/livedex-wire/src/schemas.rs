@@ -8,6 +8,7 @@ pub fn all() -> &'static [(&'static str, &'static str)] {
         ("reply.v1", include_str!("../../../schemas/reply.v1.json")),
         ("error.v1", include_str!("../../../schemas/error.v1.json")),
         ("status.v1", include_str!("../../../schemas/status.v1.json")),
+        ("worker_status.v1", include_str!("../../../schemas/worker_status.v1.json")),
         ("dead_letter.v1", include_str!("../../../schemas/dead_letter.v1.json")),
     ]
 }

@@ -22,13 +22,14 @@ use livedex_wire::{
     reply::ReplyV1,
     schemas,
     status::StatusV1,
+    worker_status::WorkerStatusV1,
 };
 use serde_json::{Value, json};
 
 /// The Rust type's reading and writing of a contract; an error is its message.
 type RoundTrip = fn(&[u8]) -> Result<Vec<u8>, String>;
 
-const ROUND_TRIPS: [(&str, RoundTrip); 6] = [
+const ROUND_TRIPS: [(&str, RoundTrip); 7] = [
     ("document.v1", document),
     ("query.v1", |json| {
         query::decode(json).map(|request| query::encode(&request)).map_err(|e| e.to_string())
@@ -41,6 +42,9 @@ const ROUND_TRIPS: [(&str, RoundTrip); 6] = [
     }),
     ("status.v1", |json| {
         StatusV1::from_json(json).map(|status| status.to_json()).map_err(|e| e.to_string())
+    }),
+    ("worker_status.v1", |json| {
+        WorkerStatusV1::from_json(json).map(|status| status.to_json()).map_err(|e| e.to_string())
     }),
     ("dead_letter.v1", |json| {
         DeadLetterV1::from_json(json).map(|letter| letter.to_json()).map_err(|e| e.to_string())

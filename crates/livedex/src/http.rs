@@ -1,4 +1,4 @@
-//! Liveness, readiness and metrics over HTTP: `/livez`, `/readyz`, `/metrics`.
+//! Liveness, readiness, metrics and status over HTTP: `/livez`, `/readyz`, `/metrics`, `/status`.
 
 use std::{
     net::SocketAddr,
@@ -9,10 +9,18 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::worker;
 
 /// Set once the models have passed their self-test and every role runs; cleared at shutdown,
 /// so that a load balancer looks away before the work stops.
@@ -35,6 +43,7 @@ impl Readiness {
 struct Shared {
     readiness: Readiness,
     metrics: PrometheusHandle,
+    state: worker::State,
 }
 
 /// Binds `address`; a port in use is an error here, before anything else is started.
@@ -51,6 +60,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     readiness: Readiness,
     metrics: PrometheusHandle,
+    state: worker::State,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let app = Router::new()
@@ -60,7 +70,8 @@ pub(crate) async fn serve(
             "/metrics",
             get(|State(shared): State<Shared>| async move { shared.metrics.render() }),
         )
-        .with_state(Shared { readiness, metrics });
+        .route("/status", get(status))
+        .with_state(Shared { readiness, metrics, state });
     axum::serve(listener, app)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
@@ -73,4 +84,8 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     }
+}
+
+async fn status(State(shared): State<Shared>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], shared.state.status().to_json())
 }

@@ -43,6 +43,10 @@ pub(crate) struct Stream {
     pub(crate) name: String,
     /// Where its documents come from.
     pub(crate) topic: String,
+    /// Its consumer group.
+    pub(crate) group: String,
+    /// Where its documents go.
+    pub(crate) collection: String,
     /// What it has done.
     pub(crate) progress: Arc<Progress>,
     /// Where its source is.
@@ -76,6 +80,7 @@ pub(crate) fn start(
     let (stopper, monitor) = (source.stopper(), source.monitor());
     let progress = Arc::new(Progress::default());
     let pipeline = Pipeline {
+        stream: config.kafka.stream.as_str().into(),
         source: Box::new(source),
         decoder: Arc::new(config.mapping.decoder(config.max_document_bytes)),
         chunker: Chunker::new(config.chunk, embedder.tokens())?,
@@ -88,6 +93,8 @@ pub(crate) fn start(
     let stream = Stream {
         name: config.kafka.topic.clone(),
         topic: config.kafka.topic.clone(),
+        group: config.kafka.group.clone(),
+        collection: config.milvus.collection.clone(),
         progress: progress.clone(),
         source: monitor,
     };

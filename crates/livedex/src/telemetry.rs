@@ -55,6 +55,11 @@ const SECONDS: [f64; 16] = [
     120.0,
 ];
 
+/// Seconds, from a record that is read at once to one that waited out an hour.
+const FRESHNESS: [f64; 16] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
+];
+
 /// Tokens of a micro-batch.
 const TOKENS: [f64; 10] =
     [16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0];
@@ -63,6 +68,10 @@ const TOKENS: [f64; 10] =
 pub(crate) fn init_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .and_then(|builder| {
+            let name = livedex_ingest::metrics::FRESHNESS_SECONDS;
+            builder.set_buckets_for_metric(Matcher::Full(name.into()), &FRESHNESS)
+        })
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_batch_tokens".into()), &TOKENS)
         })

@@ -26,8 +26,11 @@ use crate::{
     telemetry,
 };
 
+mod state;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use state::State;
 
 /// Which roles a process plays.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +66,7 @@ pub(crate) struct Worker {
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
     readiness: Readiness,
+    state: State,
     tasks: Tasks,
 }
 
@@ -74,15 +78,17 @@ impl Worker {
         let shutdown = CancellationToken::new();
         let signals = Signals::listen(shutdown.clone())?;
         let (readiness, tasks) = (Readiness::default(), Tasks::new());
-        Ok(Self { config, signals, metrics, shutdown, readiness, tasks })
+        let state = State::new(readiness.clone());
+        Ok(Self { config, signals, metrics, shutdown, readiness, state, tasks })
     }
 
     /// Opens the HTTP endpoint, if the configuration has one.
     pub(crate) async fn listen(&mut self) -> anyhow::Result<()> {
         if let Some(address) = self.config.http {
             let listener = http::bind(address).await?;
-            let (readiness, shutdown) = (self.readiness.clone(), self.shutdown.clone());
-            let serving = http::serve(listener, readiness, self.metrics.clone(), shutdown);
+            let (readiness, state) = (self.readiness.clone(), self.state.clone());
+            let (metrics, shutdown) = (self.metrics.clone(), self.shutdown.clone());
+            let serving = http::serve(listener, readiness, metrics, state, shutdown);
             self.tasks.spawn(async { serving.await.map(|()| End::Stopped) });
             info!(http = %address, "listening");
         }
@@ -103,6 +109,7 @@ impl Worker {
                 return Ok(None);
             }
         };
+        self.state.runs(started.runtime.queues(), started.streams.clone());
         self.readiness.set(true);
         info!("ready");
         Ok(Some(started))

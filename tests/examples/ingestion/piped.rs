@@ -100,6 +100,7 @@ impl Pipe {
             None => Box::new(source),
         };
         let pipeline = Pipeline {
+            stream: "bench".into(),
             source,
             decoder: Arc::new(NativeDecoder::new(DEFAULT_MAX_DOCUMENT_BYTES)),
             chunker: self.chunker.clone(),

@@ -4,6 +4,7 @@
 mod deletions;
 mod fakes;
 mod faults;
+mod looking;
 mod model;
 mod rig;
 mod stop;

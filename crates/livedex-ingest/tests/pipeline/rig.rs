@@ -61,6 +61,7 @@ impl World {
         let progress = Arc::new(Progress::default());
         let shutdown = CancellationToken::new();
         let pipeline = Pipeline {
+            stream: "test".into(),
             source: Box::new(FakeSource { events: receiver, acks: self.acks.clone() }),
             decoder: Arc::new(TestDecoder),
             chunker: Self::chunker(),

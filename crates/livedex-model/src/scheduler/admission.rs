@@ -108,12 +108,16 @@ impl Health {
         }
     }
 
+    /// How many slots of the lane are taken.
+    pub(crate) fn depth(&self, lane: Lane) -> usize {
+        let slots = self.slots(lane);
+        slots.limit - slots.free.available_permits()
+    }
+
     /// Reports how many slots of each lane are taken.
     pub(crate) fn report_depth(&self) {
         for lane in [Lane::Query, Lane::Ingest] {
-            let slots = self.slots(lane);
-            let taken = slots.limit - slots.free.available_permits();
-            metrics::gauge!(QUEUE_DEPTH, LANE => lane.label()).set(taken as f64);
+            metrics::gauge!(QUEUE_DEPTH, LANE => lane.label()).set(self.depth(lane) as f64);
         }
     }
 }

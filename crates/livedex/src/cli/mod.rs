@@ -103,7 +103,7 @@ pub(crate) enum Command {
     Publish(PublishArgs),
     /// Ask a question over NATS
     Query(QueryArgs),
-    /// Lag, watermarks, rows and models
+    /// Lag, watermarks, rows and models, and what running workers know of themselves
     Status(StatusArgs),
     /// Check the configuration and every connection, or what the topic's records become
     Check(CheckArgs),
@@ -197,6 +197,10 @@ pub(crate) struct QueryArgs {
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// Ask this worker's HTTP endpoint for queue depths, freshness and embeddings saved; may be
+    /// given several times [default: http.listen, if a worker answers there]
+    #[arg(long, value_name = "URL")]
+    pub(crate) worker: Vec<String>,
     /// Print as JSON
     #[arg(long)]
     pub(crate) json: bool,
