@@ -156,10 +156,25 @@ pub trait Retriever: Send + Sync {
     }
 }
 
+/// Why a record was not decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undecoded {
+    /// It says nothing that can be understood, ever.
+    Never(DeadLetterReason),
+    /// What is needed to understand it is away (a schema registry). For the log.
+    NotYet(String),
+}
+
+impl From<DeadLetterReason> for Undecoded {
+    fn from(reason: DeadLetterReason) -> Self {
+        Self::Never(reason)
+    }
+}
+
 /// Turns a raw record into a change.
 pub trait Decoder: Send + Sync {
-    /// What the record says, or why it says nothing.
-    fn decode(&self, record: &RawRecord) -> Result<Change, DeadLetterReason>;
+    /// What the record says, or why it says nothing. May block.
+    fn decode(&self, record: &RawRecord) -> Result<Change, Undecoded>;
 }
 
 /// What a source tells the pipeline: a closed list.

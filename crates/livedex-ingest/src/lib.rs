@@ -14,6 +14,7 @@
 //! # Layout
 //! - [`config`]: the bounds of a pipeline
 //! - [`pipeline`]: the run loop
+//! - `decode`: what records say
 //! - `queue`: decoded records, and which of them form the next wave
 //! - `wave`: one wave from its records to their acknowledgement
 //! - `read`: what the collection knows of the documents of a wave
@@ -28,6 +29,7 @@
 //! - [`error`]: why a pipeline ends
 
 pub mod config;
+pub(crate) mod decode;
 pub(crate) mod embed;
 pub mod error;
 pub mod freshness;

@@ -7,17 +7,18 @@ use livedex_core::{
     chunk::Chunker,
     ids::DocumentKey,
     ports::{ChunkStore, DeadLetters, Decoder, Embedder, RecordSource, ServiceError, SourceEvent},
-    record::{Depth, RawRecord},
+    record::Depth,
 };
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::PipelineConfig,
+    decode::decode,
     error::IngestError,
     metrics,
     progress::{Depths, Progress, Summary},
-    queue::{Decoded, Queue, Wave},
+    queue::{Queue, Wave},
     wave::{self, Context},
 };
 
@@ -113,7 +114,7 @@ impl Pipeline {
                 () = shutdown.cancelled() => break,
                 Some(end) = state.waves.join_next() => state.land(end)?,
                 event = events.next(), if state.is_source_open && state.queue.has_room() => {
-                    state.take(event.flatten()).await?;
+                    state.take(event.flatten(), &shutdown).await?;
                 }
             }
         }
@@ -186,6 +187,7 @@ impl State {
     async fn take(
         &mut self,
         event: Option<Result<SourceEvent, ServiceError>>,
+        shutdown: &CancellationToken,
     ) -> Result<(), IngestError> {
         match event {
             None => self.is_source_open = false,
@@ -195,7 +197,8 @@ impl State {
                 self.is_caught_up = false;
                 self.context.progress.set_caught_up(false);
                 self.context.progress.receive(records.len());
-                for decoded in decode(self.decoder.clone(), records).await? {
+                let backoff = self.config.backoff;
+                for decoded in decode(self.decoder.clone(), records, backoff, shutdown).await? {
                     self.queue.push(decoded);
                 }
             }
@@ -240,19 +243,4 @@ impl State {
             }
         }
     }
-}
-
-/// Decodes records off the runtime's threads: a value of 10 MB takes a while to parse.
-async fn decode(
-    decoder: Arc<dyn Decoder>,
-    records: Vec<RawRecord>,
-) -> Result<Vec<Decoded>, IngestError> {
-    let _timer = metrics::StepTimer::start("decode");
-    let decoded = tokio::task::spawn_blocking(move || {
-        records
-            .into_iter()
-            .map(|record| Decoded { change: decoder.decode(&record), record })
-            .collect()
-    });
-    decoded.await.map_err(|error| IngestError::Panic(error.to_string()))
 }

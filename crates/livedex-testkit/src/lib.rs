@@ -3,6 +3,7 @@
 //! - [`suite`]: a black-box suite that counts what it skips as skipped
 //! - [`kafka`]: Apache Kafka as a child process
 //! - [`broker`]: Apache Kafka or the embedded broker
+//! - [`registry`]: a schema registry that stands in
 //! - [`servers`]: nats-server and Milvus Lite
 //! - [`binary`]: the `livedex` binary, run as a user runs it
 //! - [`stack`]: Kafka, NATS and Milvus Lite for one test, and a worker's configuration for them
@@ -16,6 +17,7 @@ pub mod broker;
 pub mod check;
 pub mod embedder;
 pub mod kafka;
+pub mod registry;
 pub mod servers;
 pub mod stack;
 pub mod suite;

@@ -21,7 +21,7 @@ use livedex_core::{
     limits::{
         MAX_DOCUMENT_ID_BYTES, MAX_TENANT_BYTES, MAX_TITLE_BYTES, MAX_URL_BYTES, MAX_VERSION_BYTES,
     },
-    ports::Decoder,
+    ports::{Decoder, Undecoded},
     record::{DeadLetterReason, Header, RawRecord, Stage, TENANT_HEADER},
 };
 use serde::Serialize;
@@ -197,8 +197,8 @@ pub(crate) fn check_size(value: &[u8], limit: usize) -> Result<(), DecodeError> 
 }
 
 impl Decoder for NativeDecoder {
-    fn decode(&self, record: &RawRecord) -> Result<Change, DeadLetterReason> {
-        self.change(record).map_err(DeadLetterReason::from)
+    fn decode(&self, record: &RawRecord) -> Result<Change, Undecoded> {
+        self.change(record).map_err(|error| DeadLetterReason::from(error).into())
     }
 }
 

@@ -31,7 +31,7 @@
 
 use livedex_core::{
     document::{Change, Document},
-    ports::Decoder,
+    ports::{Decoder, Undecoded},
     record::{DeadLetterReason, RawRecord},
 };
 use serde_json::Value;
@@ -64,13 +64,15 @@ use text::{ContentTypeRule, TextRule};
 pub use cloudevents::EventError;
 pub use debezium::EnvelopeError;
 pub use error::MappingError;
-pub use spec::{DeletedSpec, Format, MappingSpec, OneOrMore, SpecProblem};
+pub use spec::{DeletedSpec, Encoding, Format, MappingSpec, OneOrMore, SpecProblem};
 pub use timestamp::TimeFormat;
 
 /// How records become documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     format: Format,
+    key_encoding: Encoding,
+    value_encoding: Encoding,
     identity: Identity,
     text: TextRule,
     content_type: ContentTypeRule,
@@ -88,6 +90,8 @@ impl Default for Mapping {
     fn default() -> Self {
         Self {
             format: Format::DocumentV1,
+            key_encoding: Encoding::Plain,
+            value_encoding: Encoding::Plain,
             identity: Identity::new(Format::DocumentV1, None, None, None),
             text: TextRule::Whole,
             content_type: ContentTypeRule::Fixed(Default::default()),
@@ -118,6 +122,12 @@ impl Mapping {
     /// What the records are.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// How keys and values are written: what is not plain is brought to JSON by the registry's
+    /// decoder before this mapping's sees it.
+    pub fn encodings(&self) -> (Encoding, Encoding) {
+        (self.key_encoding, self.value_encoding)
     }
 
     /// A decoder that refuses values of more than `max_document_bytes` bytes.
@@ -185,8 +195,8 @@ impl MappingDecoder {
 }
 
 impl Decoder for MappingDecoder {
-    fn decode(&self, record: &RawRecord) -> Result<Change, DeadLetterReason> {
-        self.change(record).map_err(DeadLetterReason::from)
+    fn decode(&self, record: &RawRecord) -> Result<Change, Undecoded> {
+        self.change(record).map_err(|error| DeadLetterReason::from(error).into())
     }
 }
 

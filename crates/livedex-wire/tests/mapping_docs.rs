@@ -6,7 +6,7 @@ use livedex_core::{
     document::Change,
     lease::Lease,
     limits,
-    ports::Decoder as _,
+    ports::{Decoder as _, Undecoded},
     record::{Header, RawRecord, SourcePosition},
 };
 use livedex_wire::{
@@ -76,7 +76,8 @@ fn becomes(decoder: &MappingDecoder, record: &RawRecord) -> (&'static str, Value
             assert_eq!(key.tenant.as_str(), "");
             ("json deletion", json!({"id": key.id.as_str()}))
         }
-        Err(reason) => {
+        Err(Undecoded::NotYet(why)) => panic!("{why}"),
+        Err(Undecoded::Never(reason)) => {
             ("json dead letter", json!({"class": reason.class, "message": reason.message}))
         }
     }

@@ -6,6 +6,7 @@
 //! - [`config`]: file, environment and flags to a validated configuration
 //! - [`telemetry`]: log lines and metrics
 //! - [`models`]: loading the models
+//! - [`decoding`]: what records are read by
 //! - [`worker`]: the long-running roles, wired and stopped
 //! - [`stream`]: one topic on its way into one collection
 //! - [`catch_up`]: ingestion that ends by itself, its progress and its summary
@@ -21,6 +22,7 @@ mod catch_up;
 mod cli;
 mod commands;
 mod config;
+mod decoding;
 mod http;
 mod models;
 mod signals;

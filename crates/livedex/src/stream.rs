@@ -13,7 +13,7 @@ use livedex_milvus::Collection;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::{config::Config, decoding};
 
 /// How long the last commit and leaving the group may take.
 pub(crate) const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ pub(crate) fn start(
     let pipeline = Pipeline {
         stream: config.kafka.stream.as_str().into(),
         source: Box::new(source),
-        decoder: Arc::new(config.mapping.decoder(config.max_document_bytes)),
+        decoder: decoding::decoder(config)?,
         chunker: Chunker::new(config.chunk, embedder.tokens())?,
         embedder,
         store: collection,

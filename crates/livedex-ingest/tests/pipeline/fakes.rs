@@ -38,10 +38,18 @@ pub(crate) fn key(id: &str) -> DocumentKey {
 }
 
 /// What a value says: `label|text`, the label being metadata; `!` cannot be decoded.
-pub(crate) struct TestDecoder;
+#[derive(Default)]
+pub(crate) struct TestDecoder {
+    /// How often what it needs is still away.
+    pub(crate) away: AtomicUsize,
+}
 
 impl Decoder for TestDecoder {
-    fn decode(&self, record: &RawRecord) -> Result<Change, DeadLetterReason> {
+    fn decode(&self, record: &RawRecord) -> Result<Change, Undecoded> {
+        let less = |left: usize| left.checked_sub(1);
+        if self.away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Err(Undecoded::NotYet("away".to_owned()));
+        }
         let key = key(std::str::from_utf8(record.key.as_ref().unwrap()).unwrap());
         let Some(value) = &record.value else { return Ok(Change::Delete(key)) };
         let value = String::from_utf8(value.clone()).unwrap();
@@ -50,7 +58,8 @@ impl Decoder for TestDecoder {
                 stage: Stage::Decode,
                 class: "TestDecoder".into(),
                 message: "no bar".into(),
-            });
+            }
+            .into());
         };
         let metadata =
             Metadata::from([("label".to_owned(), MetadataValue::String(label.to_owned()))]);

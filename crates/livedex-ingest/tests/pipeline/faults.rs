@@ -124,6 +124,7 @@ async fn servers_that_are_away_are_waited_for() {
     *world.store.delete_fault.lock().unwrap() = Some(Box::new(move |_| delete()));
     world.letters.n_away.store(3, Ordering::SeqCst);
     world.embedder.n_overloaded.store(2, Ordering::SeqCst);
+    world.decoder.away.store(3, Ordering::SeqCst);
     let records = vec![
         world.record(0, "a", Some(&value("x", &["one", "two"]))),
         world.record(1, "b", Some("cannot be decoded")),
@@ -133,6 +134,7 @@ async fn servers_that_are_away_are_waited_for() {
     assert_eq!((summary.records, summary.dead_letters), (3, 1));
     assert_eq!(world.store.texts("a").len(), 1);
     assert_eq!(world.letters.n_away.load(Ordering::SeqCst), 0);
+    assert_eq!(world.decoder.away.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

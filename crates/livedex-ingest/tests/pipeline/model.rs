@@ -97,7 +97,7 @@ fn expected(records: &[RawRecord]) -> BTreeMap<ChunkId, ChunkFields> {
     let chunker = World::chunker();
     let mut last: BTreeMap<String, Vec<ChunkFields>> = BTreeMap::new();
     for record in records {
-        match TestDecoder.decode(record) {
+        match TestDecoder::default().decode(record) {
             Ok(Change::Upsert(document)) if !document.text.contains("UNSPEAKABLE") => {
                 let chunked = chunker.chunk(&document).unwrap();
                 let rows = prepare(&document, chunked, "f", &record.position);

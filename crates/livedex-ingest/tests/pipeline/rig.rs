@@ -20,6 +20,7 @@ use crate::fakes::*;
 
 /// What outlives a pipeline.
 pub(crate) struct World {
+    pub(crate) decoder: Arc<TestDecoder>,
     pub(crate) store: Arc<FakeStore>,
     pub(crate) embedder: Arc<FakeEmbedder>,
     pub(crate) letters: Arc<FakeLetters>,
@@ -30,6 +31,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         Self {
+            decoder: Arc::default(),
             store: Arc::default(),
             embedder: Arc::new(FakeEmbedder::new()),
             letters: Arc::default(),
@@ -63,7 +65,7 @@ impl World {
         let pipeline = Pipeline {
             stream: "test".into(),
             source: Box::new(FakeSource { events: receiver, acks: self.acks.clone() }),
-            decoder: Arc::new(TestDecoder),
+            decoder: self.decoder.clone(),
             chunker: Self::chunker(),
             embedder: self.embedder.clone(),
             store: self.store.clone(),

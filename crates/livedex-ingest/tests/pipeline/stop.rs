@@ -162,3 +162,16 @@ async fn stopped_before_it_is_caught_up_it_does_not_say_that_it_is() {
     assert_eq!(running.ended().await.unwrap().records, 1, "what is in flight is finished");
     assert!(!progress.is_caught_up());
 }
+
+#[tokio::test]
+async fn a_shutdown_ends_the_wait_for_what_decoding_needs() {
+    let world = World::new();
+    world.decoder.away.store(usize::MAX, Ordering::SeqCst);
+    let running = world.start(config());
+    running.send(vec![world.record(0, "a", Some(&value("x", &["one"])))]);
+    until("the decoder is asked", || world.decoder.away.load(Ordering::SeqCst) < usize::MAX).await;
+    running.shutdown.cancel();
+    let summary = running.ended().await.unwrap();
+    assert_eq!((summary.received, summary.records), (1, 0));
+    assert!(world.acks.offsets().is_empty());
+}

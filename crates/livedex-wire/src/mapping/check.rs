@@ -24,6 +24,8 @@ pub(super) fn check(spec: &MappingSpec) -> Result<Mapping, Vec<SpecProblem>> {
         Format::DocumentV1 => check.native(),
         _ => check.mapping(),
     };
+    let mapping =
+        Mapping { key_encoding: spec.key_encoding, value_encoding: spec.value_encoding, ..mapping };
     if check.problems.is_empty() { Ok(mapping) } else { Err(check.problems) }
 }
 
@@ -97,6 +99,7 @@ impl Check<'_> {
             metadata_object: self.optional("metadata_object", spec.metadata_object.as_deref()),
             metadata: self.metadata(),
             deleted: self.deleted(),
+            ..Mapping::default()
         }
     }
 

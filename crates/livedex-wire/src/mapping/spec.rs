@@ -51,6 +51,34 @@ impl Format {
     }
 }
 
+/// How the bytes of a key or a value are written. All but the first begin with the number of a
+/// schema in a schema registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// As the format has them.
+    #[default]
+    Plain,
+    /// Avro.
+    Avro,
+    /// Protobuf.
+    Protobuf,
+    /// JSON that has a JSON Schema.
+    JsonSchema,
+}
+
+impl Encoding {
+    /// The name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Avro => "avro",
+            Self::Protobuf => "protobuf",
+            Self::JsonSchema => "json-schema",
+        }
+    }
+}
+
 /// How records become documents.
 ///
 /// A place is a JSON pointer into the value (`/a/b`), with Debezium into the row, with CloudEvents into
@@ -60,6 +88,10 @@ impl Format {
 pub struct MappingSpec {
     /// What the records are.
     pub format: Format,
+    /// How keys are written.
+    pub key_encoding: Encoding,
+    /// How values are written.
+    pub value_encoding: Encoding,
     /// The document's id; the record's key if not given.
     pub id: Option<String>,
     /// A pointer to the id in the key.

@@ -56,7 +56,7 @@ fn document(decoder: &MappingDecoder, record: &RawRecord) -> Document {
 
 /// Class and message of the dead letter that a record becomes.
 fn refused(decoder: &MappingDecoder, record: &RawRecord) -> (String, String) {
-    let reason = decoder.decode(record).unwrap_err();
+    let Err(Undecoded::Never(reason)) = decoder.decode(record) else { panic!("it is decoded") };
     (reason.class, reason.message)
 }
 

@@ -5,6 +5,7 @@ use std::{future::Future, process::ExitCode};
 use livedex_core::ports::ModelInfo;
 use livedex_kafka::Admin;
 use livedex_milvus::{Milvus, MilvusError};
+use livedex_registry::{Registry, RegistryConfig};
 
 use super::print;
 use crate::{
@@ -27,6 +28,9 @@ pub(super) async fn run(args: &GlobalArgs) -> anyhow::Result<ExitCode> {
         .map_or_else(|| "defaults, environment and flags".into(), |p| p.display().to_string());
     report.line("configuration", Ok(source));
     report.check("kafka", kafka(&config)).await;
+    if let Some(registry) = &config.schema_registry {
+        report.check("registry", schema_registry(registry)).await;
+    }
     let milvus = report.check("milvus", milvus(&config)).await;
     report.check("nats", nats(&config)).await;
     report.check("models", models(&config, milvus)).await;
@@ -78,6 +82,11 @@ async fn kafka(config: &Config) -> anyhow::Result<(String, ())> {
         });
     }
     Ok((format!("{}: {}", config.kafka.brokers, topics.join(", ")), ()))
+}
+
+async fn schema_registry(config: &RegistryConfig) -> anyhow::Result<(String, ())> {
+    let n = Registry::new(config)?.subjects().await?;
+    Ok((format!("{}: {n} subjects", config.urls.join(", ")), ()))
 }
 
 /// The second part is the collection's own fingerprint, if there is a collection.

@@ -8,10 +8,11 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::bail;
 use livedex_core::{
     document::{Change, Document},
     ids::DocumentKey,
-    ports::Decoder,
+    ports::Undecoded,
     record::{DeadLetterReason, SourcePosition},
 };
 use livedex_kafka::{Admin, PeekFrom, Peeked};
@@ -19,7 +20,7 @@ use livedex_wire::{document::name_of, mapping::Mapping, time::format_millis};
 use serde_json::{Value, json};
 
 use super::print;
-use crate::{cli::CheckArgs, config::Config};
+use crate::{cli::CheckArgs, config::Config, decoding};
 
 /// Characters of a text that are shown.
 const SHOWN_CHARS: usize = 200;
@@ -32,10 +33,14 @@ pub(super) async fn run(config: &Config, args: &CheckArgs) -> anyhow::Result<Exi
     let n = args.sample.unwrap_or_default() as usize;
     let from = if args.from_beginning { PeekFrom::Beginning } else { PeekFrom::End };
     let peeked = Admin::new(&config.kafka).peek(&config.kafka.topic, n, from).await?;
-    let decoder = config.mapping.decoder(config.max_document_bytes);
+    let decoder = decoding::decoder(config)?;
     let mut summary = Summary::default();
     for record in &peeked.records {
-        let outcome = decoder.decode(record);
+        let outcome = match decoder.decode(record) {
+            Ok(change) => Ok(change),
+            Err(Undecoded::Never(reason)) => Err(reason),
+            Err(Undecoded::NotYet(why)) => bail!("{}: {why}", record.position),
+        };
         summary.add(&config.mapping, &outcome);
         let line = Line { position: &record.position, outcome: &outcome, args };
         match args.json {

@@ -11,6 +11,7 @@ use livedex_kafka::KafkaConfig;
 use livedex_milvus::MilvusConfig;
 use livedex_model::{ModelSpec, runtime::RuntimeConfig};
 use livedex_query::{NatsConfig, QueryConfig};
+use livedex_registry::RegistryConfig;
 use livedex_wire::mapping::Mapping;
 
 use crate::cli::GlobalArgs;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) kafka: KafkaConfig,
     /// How the topic's records become documents.
     pub(crate) mapping: Mapping,
+    /// Where the schemas of records are, if they have some.
+    pub(crate) schema_registry: Option<RegistryConfig>,
     /// The Milvus side.
     pub(crate) milvus: MilvusConfig,
     /// The NATS side.

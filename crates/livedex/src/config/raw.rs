@@ -19,6 +19,7 @@ pub(crate) struct RawConfig {
     pub(crate) kafka: RawKafka,
     /// How the topic's records become documents; the contracts' crate knows what may stand there.
     pub(crate) mapping: MappingSpec,
+    pub(crate) schema_registry: RawSchemaRegistry,
     pub(crate) milvus: RawMilvus,
     pub(crate) nats: RawNats,
     pub(crate) embedder: RawEmbedder,
@@ -56,6 +57,32 @@ impl Default for RawKafka {
             max_in_flight_bytes: 32 * 1024 * 1024,
             properties: BTreeMap::new(),
             properties_file: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawSchemaRegistry {
+    pub(crate) url: Option<String>,
+    pub(crate) token: Option<Secret>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) password_file: Option<PathBuf>,
+    pub(crate) timeout_ms: u64,
+}
+
+impl Default for RawSchemaRegistry {
+    fn default() -> Self {
+        Self {
+            url: None,
+            token: None,
+            token_file: None,
+            user: None,
+            password: None,
+            password_file: None,
+            timeout_ms: 5000,
         }
     }
 }

@@ -22,6 +22,7 @@ use super::{
 };
 
 mod mapping;
+mod registry;
 
 /// Time that a stop may take beyond the drains of both roles: closing consumer and connections.
 const CLOSE_ALLOWANCE: Duration = Duration::from_secs(10);
@@ -96,6 +97,8 @@ impl Check<'_> {
         let query = self.query(raw);
         let pipeline = self.pipeline(raw);
         let mapping = self.mapping("mapping", &raw.mapping);
+        let schema_registry = self.schema_registry(&raw.schema_registry);
+        self.encodings("mapping", &raw.mapping, schema_registry.is_some());
         let hub_token =
             self.secret("hub.token", raw.hub.token.as_ref(), raw.hub.token_file.as_ref());
         let hub = Hub {
@@ -121,6 +124,7 @@ impl Check<'_> {
         Config {
             kafka: self.kafka(raw),
             mapping,
+            schema_registry,
             milvus: self.milvus(raw),
             nats: self.nats(raw),
             embedder,
