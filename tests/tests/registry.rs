@@ -1,5 +1,7 @@
 //! Bytes as the registry's serializers write them, read against a registry that stands in.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
