@@ -10,6 +10,7 @@ mod standing_still;
 mod support;
 
 use std::future::Future;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,7 +53,8 @@ fn main() -> ExitCode {
         return match member {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{error:#}");
+                // Nobody reads it any more: nothing to be done.
+                let _ = writeln!(std::io::stderr(), "{error:#}");
                 ExitCode::FAILURE
             }
         };

@@ -62,7 +62,9 @@ async fn deletions_come_back_by_document_and_partition(uri: &str) -> Result<()> 
     store.record_deletions(&[deletion(&a, 0, 9)], &[]).await?;
     ensure!(store.deletions(&[id(&a, 0)]).await? == HashMap::from([(id(&a, 0), 9)]));
     ensure!(store.deletions(&[]).await?.is_empty());
-    ensure!(store.count().await? == 0 && store.stored_rows(&[a.clone()]).await?.is_empty());
+    ensure!(
+        store.count().await? == 0 && store.stored_rows(std::slice::from_ref(&a)).await?.is_empty()
+    );
 
     // It is there for the next worker, and not for another collection.
     let again = collection(uri, "deletions", 2).await?;
