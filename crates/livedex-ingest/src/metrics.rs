@@ -1,6 +1,6 @@
 //! The metrics of the pipeline, all in one place. Each has the label `stream`.
 //!
-//! The stream's name goes with the task that works for it ([`for_stream`]) rather than through
+//! The stream's name goes with the task that works for it (`for_stream`) rather than through
 //! every function that counts something.
 
 use std::{
