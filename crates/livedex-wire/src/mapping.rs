@@ -2,8 +2,7 @@
 //!
 //! A [`MappingSpec`] is what the configuration says, a [`Mapping`] what it means once every mistake in
 //! it is gone, and a [`MappingDecoder`] applies it. What comes out has passed the same limits as a
-//! `document.v1`, because it is one: the mapping gathers its fields, and
-//! [`DocumentV1`](crate::document::DocumentV1) checks them.
+//! `document.v1`, because it is one: the mapping gathers its fields, and [`DocumentV1`] checks them.
 //!
 //! # Rules
 //! - `null` is nothing, wherever it stands. A field that is not needed and not there is absent.
