@@ -1,9 +1,16 @@
-//! The header names of a dead letter.
+//! Dead letters: their header names, what is read back of them, and which of them are meant.
 //!
 //! A dead letter is the record as it came (key, value, headers) with these headers added.
 //! The names that start with `__connect.` are Kafka Connect's own
 //! (`org.apache.kafka.connect.runtime.errors.DeadLetterQueueReporter`), so that tools made for
-//! its dead-letter queues read ours. Every value is UTF-8 text, numbers in decimal.
+//! its dead-letter queues read ours, and ours read its. Every value is UTF-8 text, numbers in
+//! decimal.
+
+mod letter;
+mod selection;
+
+pub use letter::{DeadLetter, ForeignRecord};
+pub use selection::Selection;
 
 /// Topic the record came from.
 pub const TOPIC: &str = "__connect.errors.topic";
@@ -42,7 +49,17 @@ pub const VALUE_DROPPED_BYTES: &str = "livedex.errors.value_dropped_bytes";
 /// What [`CLASS_NAME`] holds.
 pub const CLASS_NAME_VALUE: &str = "livedex";
 
-/// All of the above: a replay takes them off again.
+/// What the names of Kafka Connect's headers begin with. It writes more than Livedex does (a task's
+/// number, a stack trace).
+pub const CONNECT_PREFIX: &str = "__connect.errors.";
+
+/// Whether a header of this name was added by whoever refused the record: a replay takes it off
+/// again.
+pub fn is_added(name: &str) -> bool {
+    name.starts_with(CONNECT_PREFIX) || ALL.contains(&name)
+}
+
+/// All that Livedex writes.
 pub const ALL: [&str; 10] = [
     TOPIC,
     PARTITION,

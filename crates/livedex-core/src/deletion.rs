@@ -51,7 +51,7 @@ impl fmt::Display for DeletionId {
 pub struct Deletion {
     /// The document.
     pub document: DocumentKey,
-    /// The record that deleted or emptied it.
+    /// The version that deleted or emptied it: as a row's ([`crate::row::ChunkFields::position`]).
     pub position: SourcePosition,
     /// That record's timestamp, milliseconds since 1970; 0 if it has none.
     pub deleted_at_ms: i64,

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::{
     ids::ChunkId,
     record::SourcePosition,
+    replay::is_later,
     row::{PreparedChunk, StoredRow},
 };
 
@@ -57,22 +58,18 @@ pub fn diff(stored: &[StoredRow], wanted: &[PreparedChunk]) -> Diff {
     diff
 }
 
-/// Whether the record at `position` is older than what the collection already says of its
-/// document: one of the rows was written by a later record of the same topic and partition, or
-/// such a one deleted it. `deleted` is the offset of the last deletion by this topic and partition
-/// ([`crate::deletion::DeletionId`]). Such a record is skipped, or the document would move
-/// backwards.
+/// Whether the version at `position` ([`crate::replay::fence_position`]) is older than what the
+/// collection already says of its document: one of the rows is of a later version from the same
+/// topic and partition, or such a one deleted it. `deleted` is the offset of the last deletion by
+/// this topic and partition ([`crate::deletion::DeletionId`]). Such a record is skipped, or the
+/// document would move backwards.
 ///
 /// The very record that wrote the rows, or the deletion, is no replay here: it may have been
 /// interrupted between its upsert and its delete, so it is compared again, and [`diff`] finds
 /// nothing to do if it was complete.
 pub fn is_replay(stored: &[StoredRow], deleted: Option<i64>, position: &SourcePosition) -> bool {
     deleted.is_some_and(|offset| offset > position.offset)
-        || stored.iter().any(|row| {
-            row.position.topic == position.topic
-                && row.position.partition == position.partition
-                && row.position.offset > position.offset
-        })
+        || stored.iter().any(|row| is_later(&row.position, position))
 }
 
 #[cfg(test)]

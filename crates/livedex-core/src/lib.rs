@@ -8,7 +8,8 @@
 //! - [`document`]: a document, its metadata and what an event does to it
 //! - [`record`]: a raw record of the source, its position and its dead-letter reason
 //! - [`deletion`]: what is kept of a document that was deleted
-//! - [`dead_letter`]: the header names of a dead letter
+//! - [`dead_letter`]: the header names of a dead letter, and reading one back
+//! - [`replay`]: records that are sent again, and how old they count
 //! - [`lease`]: the right to write for a partition, dead after a revoke
 //! - [`watermark`]: the first unfinished offset of a partition
 //! - [`html`]: the main content of an HTML page as markdown
@@ -35,5 +36,6 @@ pub mod ports;
 pub mod query;
 pub mod ranking;
 pub mod record;
+pub mod replay;
 pub mod row;
 pub mod watermark;

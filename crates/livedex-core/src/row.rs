@@ -37,7 +37,8 @@ pub struct ChunkFields {
     /// The hash of ordinal, text, heading, title, URL, metadata, version and time: when only this
     /// differs, the row is rewritten with its stored vector.
     pub attributes_hash: ContentHash,
-    /// The record that wrote the row.
+    /// The version that the row is of: the record that brought it, or, if that was replayed, where
+    /// it stood first ([`crate::replay::fence_position`]).
     pub position: SourcePosition,
 }
 
@@ -57,7 +58,7 @@ pub struct StoredRow {
     pub id: ChunkId,
     /// See [`ChunkFields::attributes_hash`].
     pub attributes_hash: ContentHash,
-    /// The record that wrote the row.
+    /// See [`ChunkFields::position`].
     pub position: SourcePosition,
 }
 
@@ -71,7 +72,7 @@ pub struct PreparedChunk {
 }
 
 /// Makes the rows of a document from its chunks. `fingerprint` is the embedder's; `position` is
-/// the record that brought the document. Ids are distinct: equal texts count their occurrences.
+/// the version's ([`ChunkFields::position`]). Ids are distinct: equal texts count their occurrences.
 pub fn prepare(
     document: &Document,
     chunked: Chunked,

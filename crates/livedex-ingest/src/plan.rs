@@ -9,6 +9,7 @@ use livedex_core::{
     document::Change,
     ids::ChunkId,
     record::{DeadLetterReason, SourcePosition, Stage},
+    replay::fence_position,
     row::{ChunkFields, PreparedChunk, prepare},
 };
 
@@ -47,7 +48,8 @@ pub(crate) fn plan(
     chunker: &Chunker,
     fingerprint: &str,
 ) -> Result<Plan, DeadLetterReason> {
-    let wanted = wanted(&event.change, event.position(), chunker, fingerprint)?;
+    let position = event.position();
+    let wanted = wanted(&event.change, &position, chunker, fingerprint)?;
     let mut diff = diff(&known.rows, &wanted.chunks);
     if wanted.chunks.is_empty() {
         return Ok(Plan {
@@ -57,7 +59,7 @@ pub(crate) fn plan(
         });
     }
     let is_silent = diff.rewrite.is_empty() && diff.embed.is_empty();
-    let is_marked = known.rows.iter().any(|row| row.position == *event.position());
+    let is_marked = known.rows.iter().any(|row| row.position == position);
     if is_silent
         && !is_marked
         && (!diff.delete.is_empty() || hides_a_change(event, known, chunker, fingerprint))
@@ -108,7 +110,7 @@ fn deletion(event: &Event, known: &Known) -> Option<Deletion> {
     let position = event.position();
     (known.deleted != Some(position.offset)).then(|| Deletion {
         document: event.change.key().clone(),
-        position: position.clone(),
+        position,
         deleted_at_ms: event.record.timestamp_ms.unwrap_or(0),
     })
 }
@@ -117,10 +119,10 @@ fn deletion(event: &Event, known: &Known) -> Option<Deletion> {
 /// a replay it would, since the rows are of a record before it.
 fn hides_a_change(event: &Event, known: &Known, chunker: &Chunker, fingerprint: &str) -> bool {
     event.earlier.iter().any(|(record, change)| {
-        let position = &record.position;
-        !is_replay(&known.rows, known.deleted, position)
+        let position = fence_position(record);
+        !is_replay(&known.rows, known.deleted, &position)
             // One that cannot be chunked never changes anything.
-            && wanted(change, position, chunker, fingerprint)
+            && wanted(change, &position, chunker, fingerprint)
                 .is_ok_and(|wanted| !diff(&known.rows, &wanted.chunks).is_empty())
     })
 }

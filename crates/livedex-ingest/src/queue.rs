@@ -2,7 +2,8 @@
 //!
 //! The order of a document's events is kept here: a record whose document is in a wave that is in
 //! flight stays in the queue, and so do all later ones of that document, while records of other
-//! documents pass it. Within a wave the events of one document collapse to the last.
+//! documents pass it. Within a wave the events of one document collapse to the last; a replayed
+//! one ([`livedex_core::replay`]) takes the place that its version has among them.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -14,6 +15,7 @@ use livedex_core::{
     document::Change,
     ids::DocumentKey,
     record::{DeadLetterReason, Depth, RawRecord, SourcePosition},
+    replay::{fence_position, is_later},
 };
 
 use crate::{
@@ -33,21 +35,37 @@ pub(crate) struct Decoded {
 pub(crate) struct Event {
     pub(crate) record: RawRecord,
     pub(crate) change: Change,
-    /// The document's earlier events in the wave, oldest first. They are finished with this one,
+    /// The document's earlier versions in the wave, oldest first. They are finished with this one,
     /// unless it cannot be applied: then the one before it counts.
     pub(crate) earlier: Vec<(RawRecord, Change)>,
 }
 
 impl Event {
-    /// Where the version that it brings stands.
-    pub(crate) fn position(&self) -> &SourcePosition {
-        &self.record.position
+    /// Where the version that it brings stands, or stood first.
+    pub(crate) fn position(&self) -> SourcePosition {
+        fence_position(&self.record)
     }
 
-    /// The entry that a deletion of its document by its partition has.
+    /// The entry that a deletion of its document by that partition has.
     pub(crate) fn deletion_id(&self) -> DeletionId {
         let position = self.position();
         DeletionId::new(self.change.key(), &position.topic, position.partition)
+    }
+
+    /// Takes in a later record of the document. It becomes the event, unless it was replayed and
+    /// brings an older version: then it goes where that belongs.
+    fn take_in(&mut self, record: RawRecord, change: Change) {
+        let position = fence_position(&record);
+        if is_later(&self.position(), &position) {
+            let before =
+                |(other, _): &(RawRecord, Change)| !is_later(&fence_position(other), &position);
+            let at = self.earlier.iter().rposition(before).map_or(0, |last| last + 1);
+            self.earlier.insert(at, (record, change));
+        } else {
+            let record = mem::replace(&mut self.record, record);
+            let change = mem::replace(&mut self.change, change);
+            self.earlier.push((record, change));
+        }
     }
 
     /// The event before this one, which takes its place.
@@ -142,12 +160,7 @@ impl Queue {
             match change {
                 Err(reason) => wave.undecoded.push((record, reason)),
                 Ok(change) => match place.get(change.key()) {
-                    Some(&index) => {
-                        let event = &mut wave.events[index];
-                        let record = mem::replace(&mut event.record, record);
-                        let change = mem::replace(&mut event.change, change);
-                        event.earlier.push((record, change));
-                    }
+                    Some(&index) => wave.events[index].take_in(record, change),
                     None => {
                         place.insert(change.key().clone(), wave.events.len());
                         wave.events.push(Event { record, change, earlier: Vec::new() });
@@ -178,6 +191,7 @@ mod tests {
         ids::{DocumentId, Tenant},
         lease::Lease,
         record::Stage,
+        replay::replayed_from_header,
     };
 
     use super::*;
@@ -222,6 +236,29 @@ mod tests {
         let wave = queue.next_wave().unwrap();
         assert_eq!(offsets(&wave), [(3, vec![0, 2]), (1, vec![])]);
         assert!(queue.is_empty() && queue.bytes == 0);
+    }
+
+    #[test]
+    fn a_replayed_event_stands_where_its_version_does() {
+        let (mut queue, lease) = (queue(10, 1000), Lease::new());
+        let replayed = |offset, first| {
+            let mut entry = entry("a", offset, &lease);
+            let first = SourcePosition { offset: first, ..entry.record.position.clone() };
+            entry.record.headers.push(replayed_from_header(&first));
+            entry
+        };
+        queue.push(entry("a", 10, &lease));
+        queue.push(entry("a", 11, &lease));
+        // Older than both, between them (there was a 10 only), oldest of all, newest of all.
+        queue.push(replayed(12, 9));
+        queue.push(replayed(13, 10));
+        queue.push(replayed(14, 3));
+        assert_eq!(offsets(&queue.next_wave().unwrap()), [(11, vec![14, 12, 10, 13])]);
+        queue.landed(&[entry("a", 0, &lease).change.unwrap().key().clone()]);
+        queue.push(replayed(20, 7));
+        queue.push(replayed(21, 8));
+        queue.push(entry("a", 22, &lease));
+        assert_eq!(offsets(&queue.next_wave().unwrap()), [(22, vec![20, 21])]);
     }
 
     #[test]

@@ -123,7 +123,7 @@ async fn compare(
                 failures.refuse(event.record, event.earlier, reason);
             }
             End::Done => {
-                if is_replay(&known.rows, known.deleted, event.position()) {
+                if is_replay(&known.rows, known.deleted, &event.position()) {
                     // What came before a replay is older still.
                     let replayed = Summary { replays: 1, ..Summary::default() };
                     for (record, _) in &event.earlier {

@@ -191,7 +191,7 @@ impl KafkaConfig {
 }
 
 /// Kafka's own rule for topic names (`org.apache.kafka.common.internals.Topic`).
-fn check_topic(name: &str) -> Result<(), String> {
+pub(crate) fn check_topic(name: &str) -> Result<(), String> {
     const MAX_TOPIC_BYTES: usize = 249;
     if name.is_empty() || name == "." || name == ".." {
         return Err(format!("\"{name}\" is not a topic name"));

@@ -106,12 +106,8 @@ impl DeadLetters for KafkaDeadLetters {
 /// The record's own headers, then the reason. A record that was a dead letter before (a replay)
 /// carries the newest reason only.
 fn headers(group: &str, record: &RawRecord, reason: &DeadLetterReason) -> Vec<Header> {
-    let mut headers: Vec<Header> = record
-        .headers
-        .iter()
-        .filter(|(name, _)| !names::ALL.contains(&name.as_str()))
-        .cloned()
-        .collect();
+    let mut headers: Vec<Header> =
+        record.headers.iter().filter(|(name, _)| !names::is_added(name)).cloned().collect();
     let position = &record.position;
     let mut add =
         |name: &str, value: &str| headers.push((name.to_owned(), Some(value.as_bytes().to_vec())));

@@ -3,10 +3,13 @@
 //! Each reading makes its own client and drops it: they are rare, and nothing idle is left
 //! connected.
 
+use std::time::{Duration, Instant};
+
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError as RdError,
+    types::RDKafkaErrorCode,
 };
 
 use crate::{
@@ -53,10 +56,16 @@ pub(crate) fn read(
             list.add_partition(topic, partition);
         }
     }
-    let committed = consumer.committed_offsets(list, config.start_timeout).map_err(fail)?;
+    let committed = until_coordinated(config.start_timeout, || {
+        let answer = consumer.committed_offsets(list.clone(), config.start_timeout)?;
+        for element in answer.elements() {
+            element.error()?;
+        }
+        Ok(answer)
+    })
+    .map_err(fail)?;
     let mut lags = Vec::with_capacity(committed.count());
     for element in committed.elements_for_topic(topic) {
-        element.error().map_err(fail)?;
         let committed = match element.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,
@@ -69,4 +78,33 @@ pub(crate) fn read(
     }
     lags.sort_unstable_by_key(|lag| lag.partition);
     Ok(lags)
+}
+
+/// Makes a request of a group again, within `timeout`, while the broker that answers for the group
+/// is not found: it is another one now, or a cluster sees its first group and makes the topic for
+/// committed offsets. librdkafka returns that as an error.
+pub(crate) fn until_coordinated<T>(
+    timeout: Duration,
+    mut request: impl FnMut() -> Result<T, RdError>,
+) -> Result<T, RdError> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let start = Instant::now();
+    loop {
+        match request() {
+            Err(error) if is_uncoordinated(&error) && start.elapsed() < timeout => {
+                std::thread::sleep(PAUSE);
+            }
+            end => return end,
+        }
+    }
+}
+
+fn is_uncoordinated(error: &RdError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress
+        )
+    )
 }

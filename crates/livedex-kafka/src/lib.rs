@@ -26,6 +26,7 @@
 //! - `producer`: messages that are durable once sent
 //! - `publisher`: documents onto the topic
 //! - `dead_letters`: records that can never be processed
+//! - `dlq`: dead letters read and replayed by an operator
 //! - `admin`: topics, lag, and whether Kafka is there
 //! - `lag`: how far a group has come, by the broker's word
 //! - `ends`: what there was to read when a partition was assigned
@@ -39,6 +40,7 @@ mod commit;
 mod config;
 mod dead_letters;
 mod diagnostics;
+mod dlq;
 mod ends;
 mod error;
 mod gate;
@@ -64,6 +66,10 @@ pub use config::{
     ConfigProblem, DEFAULT_MAX_IN_FLIGHT_BYTES, DEFAULT_MAX_POLL_RECORDS, KafkaConfig,
 };
 pub use dead_letters::KafkaDeadLetters;
+pub use dlq::{
+    DeadLetterReader, Marks, Refusal, Replay, ReplayOptions, ReplaySummary, Skip, Start, read_one,
+    replay_group,
+};
 pub use error::KafkaError;
 pub use lag::PartitionLag;
 pub use partitions::{CatchUp, PartitionStatus, Span};

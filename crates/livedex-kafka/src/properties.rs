@@ -37,7 +37,7 @@ fn refusal(property: &str) -> Option<&'static str> {
         "bootstrap.servers" | "metadata.broker.list" => "set kafka.brokers instead",
         "group.id" => "set kafka.group instead",
         "group.instance.id" => "set kafka.instance_id instead",
-        "message.max.bytes" => "set kafka.max_document_bytes instead",
+        "message.max.bytes" => "set ingest.max_document_bytes instead",
         "log.queue" => "librdkafka's log lines go to the log of Livedex",
         _ => return None,
     })

@@ -62,7 +62,7 @@ impl Publisher {
         let message = Outgoing { topic: &self.topic, partition, key, value, headers };
         let limit = self.config.max_document_bytes;
         if let Some(bytes) = value.map(<[u8]>::len).filter(|&bytes| bytes > limit) {
-            let limit = Some((limit, "kafka.max_document_bytes"));
+            let limit = Some((limit, "ingest.max_document_bytes"));
             return Err(KafkaError::TooLarge { topic: self.topic.to_string(), bytes, limit });
         }
         match self.producer.send(&message).await {

@@ -25,8 +25,10 @@ pub struct Livedex {
 pub struct Finished {
     /// How it ended.
     pub status: ExitStatus,
-    /// All of its standard output.
+    /// All of its standard output; what is not UTF-8 is replaced.
     pub stdout: String,
+    /// All of its standard output, byte for byte.
+    pub stdout_bytes: Vec<u8>,
     /// All of its standard error.
     pub stderr: String,
     /// How long it ran.
@@ -80,8 +82,7 @@ impl Livedex {
                 running.stderr()?
             );
         };
-        let took = started.elapsed();
-        Ok(Finished { status, stdout: running.stdout()?, stderr: running.stderr()?, took })
+        running.finished(status, started.elapsed())
     }
 
     /// Starts a command without waiting for it.
@@ -140,8 +141,13 @@ impl Running {
             self.child.kill();
             bail!("livedex still ran {} s after SIGTERM: {}", timeout.as_secs(), self.stderr()?);
         };
-        let took = started.elapsed();
-        Ok(Finished { status, stdout: self.stdout()?, stderr: self.stderr()?, took })
+        self.finished(status, started.elapsed())
+    }
+
+    fn finished(&self, status: ExitStatus, took: Duration) -> Result<Finished> {
+        let stdout_bytes = fs::read(&self.stdout)?;
+        let stdout = String::from_utf8_lossy(&stdout_bytes).into_owned();
+        Ok(Finished { status, stdout, stdout_bytes, stderr: self.stderr()?, took })
     }
 }
 

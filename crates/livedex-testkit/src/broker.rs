@@ -1,6 +1,7 @@
 //! A Kafka broker for a suite: Apache Kafka, or the embedded one.
 
 use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 use livedex_local::EmbeddedKafka;
@@ -47,6 +48,30 @@ impl Broker {
         match self {
             Self::Apache(kafka) => kafka.brokers(),
             Self::Embedded(broker, _) => broker.brokers(),
+        }
+    }
+}
+
+/// A broker that is started when it is first asked for and serves several tests: each has topics
+/// and groups of its own.
+#[derive(Debug, Clone)]
+pub struct SharedBroker {
+    start: fn() -> Result<Broker>,
+    running: Arc<Mutex<Option<Broker>>>,
+}
+
+impl SharedBroker {
+    /// To be started by `start`.
+    pub fn new(start: fn() -> Result<Broker>) -> Self {
+        Self { start, running: Arc::default() }
+    }
+
+    /// `host:port` for clients. Blocks while it starts.
+    pub fn brokers(&self) -> Result<String> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*running {
+            Some(broker) => Ok(broker.brokers()),
+            None => Ok(running.insert((self.start)()?).brokers()),
         }
     }
 }

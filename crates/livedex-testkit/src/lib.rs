@@ -25,7 +25,7 @@ pub mod wait;
 pub mod workload;
 
 pub use binary::Livedex;
-pub use broker::Broker;
+pub use broker::{Broker, SharedBroker};
 pub use kafka::Kafka;
 pub use servers::{MilvusLite, Nats};
 pub use stack::Stack;

@@ -82,7 +82,7 @@ pub enum Version {
 #[non_exhaustive]
 pub enum DecodeError {
     /// The value is larger than a document may be.
-    #[error("the value has {bytes} bytes, the limit is {limit} (kafka.max_document_bytes)")]
+    #[error("the value has {bytes} bytes, the limit is {limit} (ingest.max_document_bytes)")]
     TooLarge {
         /// Its size.
         bytes: usize,

@@ -1,6 +1,6 @@
-//! RFC 3339 to milliseconds and back.
+//! RFC 3339 to milliseconds and back, and times that people type.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 /// Milliseconds since 1970-01-01T00:00:00Z of an RFC 3339 time with its offset
 /// (`2026-05-01T12:00:00Z`, `2026-05-01T14:00:00.5+02:00`); digits below a millisecond are cut off.
@@ -21,6 +21,18 @@ pub fn parse_millis(text: &str) -> Option<i64> {
         return None;
     }
     text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond)
+}
+
+/// A time that a person typed, in milliseconds since 1970: an RFC 3339 time, or how long before
+/// `now_ms` (`90s`, `2h`, `1d 12h`, `1 week`; a day has 24 hours). `None` if it is neither.
+pub fn parse_when(text: &str, now_ms: i64) -> Option<i64> {
+    parse_millis(text).or_else(|| {
+        let span: Span = text.trim().parse().ok()?;
+        let ago = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+        // "2h ago" is negative for jiff.
+        let ago: SignedDuration = ago.abs();
+        now_ms.checked_sub(i64::try_from(ago.as_millis()).ok()?)
+    })
 }
 
 /// The time in UTC; `None` if it is before the year -9999 or after 9999.
@@ -49,5 +61,25 @@ mod tests {
         assert_eq!(format_millis(0).as_deref(), Some("1970-01-01T00:00:00Z"));
         assert_eq!(format_millis(1_777_636_800_500).as_deref(), Some("2026-05-01T12:00:00.5Z"));
         assert_eq!(format_millis(i64::MAX), None);
+    }
+
+    #[test]
+    fn what_a_person_types_is_a_time_or_how_long_ago() {
+        const NOW: i64 = 1_777_636_800_500;
+        let check = |text: &str, millis: Option<i64>| {
+            assert_eq!(parse_when(text, NOW), millis, "{text}");
+        };
+        check("1970-01-01T00:00:01Z", Some(1000));
+        check("2h", Some(NOW - 2 * 3_600_000));
+        check(" 90s ", Some(NOW - 90_000));
+        check("15 minutes ago", Some(NOW - 15 * 60_000));
+        check("1d 12h", Some(NOW - 36 * 3_600_000));
+        check("1 week", Some(NOW - 7 * 24 * 3_600_000));
+        check("PT1H", Some(NOW - 3_600_000));
+        // A month has no length of its own.
+        check("1 month", None);
+        check("2", None);
+        check("yesterday", None);
+        check("", None);
     }
 }

@@ -146,7 +146,7 @@ pub(crate) async fn a_message_too_large_names_value_and_limit(brokers: &str) -> 
     ensure!((first.partition, first.offset) == (0, 0));
 
     let ours = publisher.publish("a", Some(noise(200_001)), vec![]).await;
-    let expected = Some((200_000, "kafka.max_document_bytes"));
+    let expected = Some((200_000, "ingest.max_document_bytes"));
     ensure!(
         matches!(&ours, Err(KafkaError::TooLarge { bytes: 200_001, limit, .. }) if *limit == expected),
         "{ours:?}"

@@ -12,33 +12,10 @@ mod support;
 use std::future::Future;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use livedex_testkit::{Broker, Kafka, Need, Suite};
+use livedex_testkit::{Broker, Kafka, Need, SharedBroker, Suite};
 use rebalancing::Protocol;
-
-/// A broker that is started when the first case asks for it and serves all of them: each has
-/// topics and groups of its own.
-#[derive(Clone)]
-struct OneBroker {
-    start: fn() -> Result<Broker>,
-    running: Arc<Mutex<Option<Broker>>>,
-}
-
-impl OneBroker {
-    fn new(start: fn() -> Result<Broker>) -> Self {
-        Self { start, running: Arc::default() }
-    }
-
-    fn brokers(&self) -> Result<String> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*running {
-            Some(broker) => Ok(broker.brokers()),
-            None => Ok(running.insert((self.start)()?).brokers()),
-        }
-    }
-}
 
 fn block_on<T>(case: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_multi_thread()
@@ -48,6 +25,7 @@ fn block_on<T>(case: impl Future<Output = Result<T>>) -> Result<T> {
         .block_on(case)
 }
 
+#[allow(clippy::print_stderr, reason = "a member of its own process fails with a line")]
 fn main() -> ExitCode {
     if let Some(member) = standing_still::member() {
         return match member {
@@ -59,8 +37,8 @@ fn main() -> ExitCode {
             }
         };
     }
-    let apache = OneBroker::new(Broker::start_apache);
-    let embedded = OneBroker::new(Broker::start_embedded);
+    let apache = SharedBroker::new(Broker::start_apache);
+    let embedded = SharedBroker::new(Broker::start_embedded);
     let mut suite = Suite::new();
     macro_rules! on_apache {
         ($($module:ident::$case:ident),* $(,)?) => {$({

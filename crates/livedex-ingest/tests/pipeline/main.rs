@@ -6,6 +6,7 @@ mod fakes;
 mod faults;
 mod looking;
 mod model;
+mod replay;
 mod rig;
 mod stop;
 mod updates;

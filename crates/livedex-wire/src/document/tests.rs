@@ -152,7 +152,7 @@ fn refusals_name_field_value_and_limit() {
     check(
         &value,
         "TooLarge",
-        "the value has 100012 bytes, the limit is 100000 (kafka.max_document_bytes)",
+        "the value has 100012 bytes, the limit is 100000 (ingest.max_document_bytes)",
     );
 }
 

@@ -7,6 +7,10 @@ use figment::value::Value;
 
 use crate::config::FlagOverride;
 
+mod dlq;
+
+pub(crate) use dlq::{DlqCommand, DlqFilterArgs, DlqListArgs, DlqReplayArgs, DlqShowArgs};
+
 /// Keeps a Milvus collection in step with Kafka topics and answers two-stage queries on it
 /// over NATS.
 #[derive(Debug, Parser)]
@@ -105,6 +109,9 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// Lag, watermarks, rows and models, and what running workers know of themselves
     Status(StatusArgs),
+    /// List, show and replay dead letters: records that could not be processed
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Check the configuration and every connection, or what the topic's records become
     Check(CheckArgs),
     /// Look at a model by itself

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod check;
+mod dlq;
 mod files;
 mod models;
 mod publish;
@@ -37,6 +38,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Publish(args) => publish::run(&read()?, args).await,
         Command::Query(args) => query::run(&read()?, args).await,
         Command::Status(args) => status::run(&read()?, args).await,
+        Command::Dlq(command) => dlq::run(&read()?, command).await,
         Command::Check(args) if args.print_config => {
             print(&config::effective(&cli.global)?);
             Ok(ExitCode::SUCCESS)
@@ -51,10 +53,21 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Prints an answer to standard output. A reader that went away (`livedex schema | head`) is no
 /// error.
 pub(crate) fn print(text: &str) {
+    write(text.as_bytes());
+    if !text.ends_with('\n') {
+        write(b"\n");
+    }
+}
+
+/// Writes bytes to standard output as they are; false if nobody reads it any more.
+fn write(bytes: &[u8]) -> bool {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
-        true => out.flush(),
-        false => out.write_all(b"\n").and_then(|()| out.flush()),
-    });
+    out.write_all(bytes).and_then(|()| out.flush()).is_ok()
+}
+
+/// Tells a person something on standard error, which is no answer.
+fn note(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
