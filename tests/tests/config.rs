@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use livedex_testkit::{Livedex, Suite};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -46,6 +46,38 @@ fn main() -> ExitCode {
             let finished = livedex.run(&["ingest"], SOON)?;
             ensure!(finished.stderr.contains("embedder.query_prompt"), "{}", finished.stderr);
             ensure!(!finished.status.success(), "{}", finished.status);
+            Ok(())
+        })
+        .test("the_streams_of_the_documentation_are_valid", &[], || {
+            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+            let page = std::fs::read_to_string(page)?;
+            let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+            let livedex = Livedex::new(example.context("no example in docs/operations.md")?)?;
+            let text = effective(&livedex, &[])?;
+            for line in ["name = \"tickets\"", "max_tokens = 120", "overlap_tokens = 0"] {
+                ensure!(text.contains(line), "no {line} in {text}");
+            }
+            // Read, found valid, and then asked for something that is not there.
+            let finished = livedex.run(&["publish", ".", "--stream", "none"], SOON)?;
+            let error = "livedex: no stream is called \"none\"; there are: guides, tickets";
+            ensure!(finished.stderr.trim_end() == error, "{}", finished.stderr);
+            Ok(())
+        })
+        .test("every_mistake_in_streams_is_named_at_once", &[], || {
+            let livedex = Livedex::new(
+                "[[streams]]\ntopic = \"a\"\n[[streams]]\ntopic = \"a\"\nname = \"x y\"\n\
+                 [[streams]]\nname = \"c\"\nchunk = { max_token = 5 }\n",
+            )?;
+            let finished = livedex.run(&["ingest"], SOON)?;
+            for words in [
+                "streams[1].name is \"x y\"",
+                "streams[1].topic is \"a\" for collection \"livedex\", as of streams[0]",
+                "streams[2].topic is not set",
+                "streams[2].chunk.max_token is no known key; did you mean `max_tokens`?",
+            ] {
+                ensure!(finished.stderr.contains(words), "no {words:?} in {}", finished.stderr);
+            }
+            ensure!(finished.status.code() == Some(1), "{}", finished.status);
             Ok(())
         })
         .test("secrets_are_never_printed", &[], || {

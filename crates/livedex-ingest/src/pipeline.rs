@@ -11,6 +11,7 @@ use livedex_core::{
 };
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     config::PipelineConfig,
@@ -169,10 +170,11 @@ impl State {
         self.is_settled = false;
         self.in_waves += wave.depth;
         let (keys, depth, context) = (wave.keys(), wave.depth, self.context.clone());
-        self.waves.spawn(metrics::for_stream(self.stream.clone(), async move {
+        let work = async move {
             let result = wave::run(context, wave).await;
             (keys, depth, result)
-        }));
+        };
+        self.waves.spawn(metrics::for_stream(self.stream.clone(), work.in_current_span()));
     }
 
     /// A wave has ended.

@@ -137,7 +137,10 @@ impl Worker {
         drop(consumer);
         metrics::committed(&self.shared.stream, result.is_ok());
         match result {
-            Ok(()) => lock(&self.shared.table).confirm(commits),
+            Ok(()) => {
+                lock(&self.shared.table).confirm(commits);
+                self.shared.report_lag();
+            }
             // Usually a rebalance is under way; the next commit says it again.
             Err(ref error) => {
                 tracing::debug!(code = ?error.rdkafka_error_code(), "a commit failed")

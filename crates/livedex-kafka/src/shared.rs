@@ -128,7 +128,8 @@ impl Shared {
 
     /// Brings the lag of each partition to the metrics, as far as it is known.
     pub(crate) fn report_lag(&self) {
-        for status in lock(&self.table).status() {
+        let owned = lock(&self.table).status();
+        for status in owned {
             if let Some(records) = status.lag() {
                 metrics::lag(&self.stream, &self.topic, status.partition, records);
             }

@@ -131,9 +131,11 @@ impl KafkaSource {
             closed: closed_in,
         };
         let poll = Poll::new(config, end, consumer, Arc::clone(&shared), wires);
+        // What the thread logs is about the stream that starts it.
+        let span = tracing::Span::current();
         thread::Builder::new()
             .name("livedex-kafka-poll".to_owned())
-            .spawn(move || poll.run())
+            .spawn(move || span.in_scope(|| poll.run()))
             .map_err(|error| refused(config, "starting the poll thread", &error))?;
         let stopper = Stopper {
             stop,

@@ -41,6 +41,11 @@ use crate::{
 /// What the ledger's name has behind the main collection's.
 pub(crate) const SUFFIX: &str = "_deleted";
 
+/// What the ledger of this collection is called.
+pub fn ledger_name(collection: &str) -> String {
+    format!("{collection}{SUFFIX}")
+}
+
 /// The version of what is below. A ledger of another one is replaced.
 const VERSION: &str = "1";
 
@@ -74,7 +79,7 @@ impl Milvus {
     /// The ledger of the collection that is `stored`: found, replaced or created, then indexed and
     /// loaded. Returns its name. Several processes may do this at once.
     pub(crate) async fn ensure_ledger(&self, stored: &Stored) -> Result<String, MilvusError> {
-        let name = format!("{}{SUFFIX}", stored.name);
+        let name = ledger_name(&stored.name);
         let ttl = self.config().deletions_ttl.map(|ttl| ttl.as_secs().to_string());
         let mut properties = HashMap::from([
             (property::VERSION.to_owned(), VERSION.to_owned()),
@@ -125,7 +130,7 @@ impl Milvus {
     /// Drops the ledger of the collection called `name`; a missing one, or something else that is
     /// called so, is left alone.
     pub(crate) async fn drop_ledger(&self, name: &str) -> Result<(), MilvusError> {
-        let ledger = format!("{name}{SUFFIX}");
+        let ledger = ledger_name(name);
         match self.describe(&ledger).await? {
             Some(desc) if desc.get_properties().contains_key(property::OF) => {
                 self.drop_named(&ledger).await

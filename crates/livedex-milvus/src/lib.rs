@@ -48,3 +48,4 @@ pub use collection::{Collection, CollectionInfo};
 pub use config::{FlushPolicy, MilvusConfig, MilvusTls};
 pub use connect::MAX_COLLECTION_NAME;
 pub use error::MilvusError;
+pub use ledger::ledger_name;

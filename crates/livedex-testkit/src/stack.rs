@@ -119,7 +119,13 @@ impl Stack {
     /// Publishes changes, each acknowledged by the broker when this returns. One document at
     /// most once per call: records of one call may overtake each other.
     pub async fn publish(&self, changes: &[Change]) -> Result<()> {
-        let publisher = Publisher::new(&self.kafka)?;
+        self.publish_to(&self.kafka.topic, changes).await
+    }
+
+    /// The same for another topic.
+    pub async fn publish_to(&self, topic: &str, changes: &[Change]) -> Result<()> {
+        let config = KafkaConfig { topic: topic.to_owned(), ..self.kafka.clone() };
+        let publisher = Publisher::new(&config)?;
         stream::iter(changes)
             .map(|change| {
                 let record = match change {
@@ -144,7 +150,12 @@ impl Stack {
 
     /// Records between what the group has committed and the end of the topic.
     pub async fn lag(&self) -> Result<i64> {
-        let lag = Admin::new(&self.kafka).lag(&self.kafka.group, &self.kafka.topic).await?;
+        self.lag_of(&self.kafka.group, &self.kafka.topic).await
+    }
+
+    /// The same for another group and topic.
+    pub async fn lag_of(&self, group: &str, topic: &str) -> Result<i64> {
+        let lag = Admin::new(&self.kafka).lag(group, topic).await?;
         Ok(lag.iter().map(|partition| partition.lag).sum())
     }
 
@@ -165,6 +176,23 @@ impl Stack {
         let rows: Vec<_> =
             collection.all_rows(false).await?.into_iter().map(|row| row.fields).collect();
         check(&rows, expected, &self.chunker, &self.model.fingerprint)
+    }
+
+    /// The same for another collection, whose chunks have up to `chunk_tokens` tokens.
+    pub async fn report_of(
+        &self,
+        collection: &str,
+        chunk_tokens: usize,
+        expected: &BTreeMap<DocumentKey, Document>,
+    ) -> Result<Report> {
+        let config = MilvusConfig { collection: collection.to_owned(), ..self.milvus.clone() };
+        let embedder = load_embedder(&ModelSpec::dir(fixture("bert-embed")))?;
+        let chunk = ChunkConfig { max_tokens: chunk_tokens, overlap_tokens: 0 };
+        let chunker = Chunker::new(chunk, embedder.tokenizer())?;
+        let collection = Milvus::connect(&config).await?.inspect_collection().await?;
+        let rows: Vec<_> =
+            collection.all_rows(false).await?.into_iter().map(|row| row.fields).collect();
+        check(&rows, expected, &chunker, &self.model.fingerprint)
     }
 
     /// All dead letters, in order.

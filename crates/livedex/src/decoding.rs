@@ -7,10 +7,10 @@ use livedex_registry::{Registry, RegistryDecoder};
 use livedex_wire::mapping::Encoding;
 use tokio::runtime::Handle;
 
-use crate::config::Config;
+use crate::config::StreamConfig;
 
 /// Must be called in the runtime, which has to have more than one thread.
-pub(crate) fn decoder(config: &Config) -> anyhow::Result<Arc<dyn Decoder>> {
+pub(crate) fn decoder(config: &StreamConfig) -> anyhow::Result<Arc<dyn Decoder>> {
     let mapping = Arc::new(config.mapping.decoder(config.max_document_bytes));
     let encodings = config.mapping.encodings();
     Ok(match &config.schema_registry {

@@ -13,7 +13,7 @@ use livedex_milvus::Collection;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{config::Config, decoding};
+use crate::{config::StreamConfig, decoding};
 
 /// How long the last commit and leaving the group may take.
 pub(crate) const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ pub(crate) struct Stream {
 
 /// Joins the group, and returns a look at the stream and the future that is its life.
 pub(crate) fn start(
-    config: &Config,
+    config: &StreamConfig,
     until: Until,
     embedder: Arc<dyn Embedder>,
     collection: Arc<Collection>,
@@ -80,7 +80,7 @@ pub(crate) fn start(
     let (stopper, monitor) = (source.stopper(), source.monitor());
     let progress = Arc::new(Progress::default());
     let pipeline = Pipeline {
-        stream: config.kafka.stream.as_str().into(),
+        stream: config.name.as_str().into(),
         source: Box::new(source),
         decoder: decoding::decoder(config)?,
         chunker: Chunker::new(config.chunk, embedder.tokens())?,
@@ -91,23 +91,24 @@ pub(crate) fn start(
         progress: progress.clone(),
     };
     let stream = Stream {
-        name: config.kafka.topic.clone(),
+        name: config.name.clone(),
         topic: config.kafka.topic.clone(),
         group: config.kafka.group.clone(),
         collection: config.milvus.collection.clone(),
         progress: progress.clone(),
         source: monitor,
     };
+    let name = config.name.clone();
     let life = async move {
         let outcome = pipeline.run(shutdown).await;
         // Also after an error: what was finished before it is committed.
         let closed = stopper.close(LEAVE_DEADLINE).await;
-        let summary = outcome.context("ingestion ended")?;
+        let summary = outcome.with_context(|| format!("stream {name}: ingestion ended"))?;
         let has_caught_up = until == Until::CaughtUp && progress.is_caught_up();
         match closed {
             // The broker has confirmed everything before; the group will miss this member.
             Err(error) if has_caught_up => warn!("{error}"),
-            closed => closed?,
+            closed => closed.with_context(|| format!("stream {name}"))?,
         }
         info!(
             records = summary.records,

@@ -5,17 +5,22 @@
 //! ready, finish what is in flight within the drains, leave. A device that dies ends the
 //! process: an orchestrator starts a fresh one, and nothing was acknowledged too early.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use livedex_kafka::{Admin, TopicSpec};
-use livedex_milvus::Milvus;
+use livedex_milvus::{Milvus, MilvusConfig};
 use livedex_model::runtime::Runtime;
 use livedex_query::Service;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::{
     config::Config,
@@ -117,8 +122,10 @@ impl Worker {
 
     /// Waits for the end, and returns whether it was a good one.
     pub(crate) async fn supervise(&mut self, started: &Started) -> bool {
+        let (runtime, n_streams) = (&started.runtime, started.streams.len());
+        let (shutdown, readiness) = (&self.shutdown, &self.readiness);
         let deadline = self.config.stop_deadline;
-        supervise(started, &mut self.tasks, &self.shutdown, &self.readiness, deadline).await
+        supervise(runtime, n_streams, &mut self.tasks, shutdown, readiness, deadline).await
     }
 }
 
@@ -140,7 +147,7 @@ async fn start(
 ) -> anyhow::Result<Started> {
     // All at once: the first that is unreachable is the error, within its own few seconds.
     let (milvus, nats, ()) = tokio::try_join!(
-        async { Milvus::connect(&config.milvus).await.map_err(anyhow::Error::from) },
+        connect(config, roles),
         async {
             match roles.serve {
                 true => livedex_query::connect(&config.nats).await.map(Some).map_err(Into::into),
@@ -156,12 +163,19 @@ async fn start(
     )?;
     let runtime = models::load(config, roles.serve).await?;
     let embedder = runtime.embedder().context("the embedder is not loaded")?;
-    let collection = Arc::new(milvus.ensure_collection(embedder.info()).await?);
+    let mut collections = BTreeMap::new();
+    for (name, milvus) in milvus {
+        collections.insert(name, Arc::new(milvus.ensure_collection(embedder.info()).await?));
+    }
+    let collection = |config: &MilvusConfig| {
+        let found = collections.get(&config.collection).cloned();
+        found.with_context(|| format!("collection {} is not connected", config.collection))
+    };
     if let Some(client) = nats {
         let service = Service {
             embedder: embedder.clone(),
             reranker: runtime.reranker(),
-            retriever: collection.clone(),
+            retriever: collection(&config.milvus)?,
             collection: config.milvus.collection.clone(),
             config: config.query,
         };
@@ -173,11 +187,34 @@ async fn start(
     }
     let mut streams = Vec::new();
     if roles.ingest {
-        let (stream, life) = stream::start(config, until, embedder, collection, shutdown.clone())?;
-        tasks.spawn(life);
-        streams.push(stream);
+        for one in &config.streams {
+            // What is logged meanwhile says of which stream it is, where there are several.
+            let span = match config.streams.len() {
+                1 => Span::none(),
+                _ => info_span!("stream", name = one.name),
+            };
+            let (embedder, collection) = (embedder.clone(), collection(&one.milvus)?);
+            let (stream, life) = span
+                .in_scope(|| stream::start(one, until, embedder, collection, shutdown.clone()))
+                .with_context(|| format!("stream {}", one.name))?;
+            tasks.spawn(life.instrument(span));
+            streams.push(stream);
+        }
     }
     Ok(Started { runtime, streams })
+}
+
+/// A connection for each collection that the roles need. Streams of one collection, and the
+/// queries on it, share its connection: Milvus Lite wants that of one process.
+async fn connect(config: &Config, roles: Roles) -> anyhow::Result<BTreeMap<String, Milvus>> {
+    let ingested = config.streams.iter().map(|stream| &stream.milvus).filter(|_| roles.ingest);
+    let served = Some(&config.milvus).filter(|_| roles.serve);
+    let needed: BTreeMap<&str, &MilvusConfig> =
+        ingested.chain(served).map(|milvus| (milvus.collection.as_str(), milvus)).collect();
+    let connected = needed.into_iter().map(|(name, milvus)| async move {
+        anyhow::Ok((name.to_owned(), Milvus::connect(milvus).await?))
+    });
+    Ok(futures::future::try_join_all(connected).await?.into_iter().collect())
 }
 
 /// Creates the topics where they are missing: the dead-letter topic must be there before the
@@ -185,8 +222,14 @@ async fn start(
 async fn ensure_topics(config: &Config) -> anyhow::Result<()> {
     let admin = Admin::new(&config.kafka);
     admin.ping().await?;
-    let topics = [&config.kafka.topic, &config.kafka.dead_letter_topic]
-        .map(|name| TopicSpec::new(name, BROKER_DEFAULT));
+    let names = config
+        .streams
+        .iter()
+        .flat_map(|stream| [&stream.kafka.topic, &stream.kafka.dead_letter_topic]);
+    // Streams may share a topic.
+    let names: BTreeSet<&String> = names.collect();
+    let topics: Vec<TopicSpec> =
+        names.into_iter().map(|name| TopicSpec::new(name, BROKER_DEFAULT)).collect();
     for topic in admin.ensure_topics(&topics).await? {
         info!(topic, "created the topic");
     }
@@ -196,7 +239,8 @@ async fn ensure_topics(config: &Config) -> anyhow::Result<()> {
 /// Waits until every stream has caught up, or for the first end of anything else, ends the rest,
 /// and gives it a deadline. Returns whether all of it went well.
 async fn supervise(
-    started: &Started,
+    runtime: &Runtime,
+    n_streams: usize,
     tasks: &mut Tasks,
     shutdown: &CancellationToken,
     readiness: &Readiness,
@@ -214,7 +258,7 @@ async fn supervise(
             is_well = false;
         }
     };
-    let mut n_behind = started.streams.len();
+    let mut n_behind = n_streams;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => info!("stopping: finishing what is in flight"),
@@ -225,7 +269,7 @@ async fn supervise(
                 }
                 note(ended);
             }
-            reason = started.runtime.dead() => {
+            reason = runtime.dead() => {
                 note(Ok(Err(anyhow::anyhow!("the model's device died: {reason}"))));
             }
         }

@@ -68,6 +68,9 @@ pub(crate) struct DlqFilterArgs {
 /// Arguments of `dlq list`.
 #[derive(Debug, Args)]
 pub(crate) struct DlqListArgs {
+    /// The stream whose dead letters they are [default: the only one, or the one of kafka.topic]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
     /// List so many at most
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
@@ -85,6 +88,9 @@ pub(crate) struct DlqShowArgs {
     /// Where it lies in the dead-letter topic: the first column of the list
     #[arg(value_name = "PARTITION:OFFSET")]
     pub(crate) letter: Place,
+    /// The stream whose dead letters they are [default: the only one, or the one of kafka.topic]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
     /// Print the record's value, byte for byte, and nothing else
     #[arg(long)]
     pub(crate) value: bool,
@@ -96,6 +102,9 @@ pub(crate) struct DlqReplayArgs {
     /// Only these letters, wherever the mark is
     #[arg(value_name = "PARTITION:OFFSET")]
     pub(crate) letters: Vec<Place>,
+    /// The stream whose dead letters they are [default: the only one, or the one of kafka.topic]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
     /// Begin at the first letter: also those that were replayed before
     #[arg(long, conflicts_with = "letters")]
     pub(crate) all: bool,

@@ -162,6 +162,9 @@ pub(crate) struct PublishArgs {
     /// The tenant that the documents belong to
     #[arg(long, default_value = "")]
     pub(crate) tenant: String,
+    /// The stream whose topic it is [default: the only one, or kafka.topic where that is set]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
     /// Print where every record went, as JSON lines
     #[arg(long)]
     pub(crate) json: bool,
@@ -224,6 +227,10 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "N", conflicts_with = "print_config",
         value_parser = clap::value_parser!(u32).range(1..=MAX_SAMPLE))]
     pub(crate) sample: Option<u32>,
+    /// With --sample: the stream whose topic is read [default: the only one, or kafka.topic where
+    /// that is set]
+    #[arg(long, requires = "sample", value_name = "NAME")]
+    pub(crate) stream: Option<String>,
     /// With --sample: the oldest records [default: the newest]
     #[arg(long, requires = "sample")]
     pub(crate) from_beginning: bool,

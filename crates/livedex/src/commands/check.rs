@@ -3,14 +3,14 @@
 use std::{future::Future, process::ExitCode};
 
 use livedex_core::ports::ModelInfo;
-use livedex_kafka::Admin;
+use livedex_kafka::{Admin, KafkaConfig};
 use livedex_milvus::{Milvus, MilvusError};
 use livedex_registry::{Registry, RegistryConfig};
 
 use super::print;
 use crate::{
     cli::GlobalArgs,
-    config::{self, Config},
+    config::{self, Config, StreamConfig},
     models,
 };
 
@@ -27,13 +27,22 @@ pub(super) async fn run(args: &GlobalArgs) -> anyhow::Result<ExitCode> {
     let source = config::file(args)
         .map_or_else(|| "defaults, environment and flags".into(), |p| p.display().to_string());
     report.line("configuration", Ok(source));
-    report.check("kafka", kafka(&config)).await;
+    let broker = report.check("kafka", kafka(&config)).await;
     if let Some(registry) = &config.schema_registry {
         report.check("registry", schema_registry(registry)).await;
     }
-    let milvus = report.check("milvus", milvus(&config)).await;
+    let served = report.check("milvus", milvus(&config)).await;
+    let do_answer = broker.is_some() && served.is_some();
+    let mut collections: Vec<Milvus> = served.into_iter().collect();
+    for one in config.streams.iter().filter(|_| config.has_list) {
+        let name = format!("stream {}", one.name);
+        match do_answer {
+            true => collections.extend(report.check(&name, stream(one)).await),
+            false => report.line(&name, Err(anyhow::anyhow!("kafka and milvus must answer first"))),
+        }
+    }
     report.check("nats", nats(&config)).await;
-    report.check("models", models(&config, milvus)).await;
+    report.check("models", models(&config, &collections)).await;
     Ok(if report.n_failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -71,17 +80,41 @@ impl Report {
     }
 }
 
+/// The broker, and the topics unless each stream has a line for them.
 async fn kafka(config: &Config) -> anyhow::Result<(String, ())> {
     let admin = Admin::new(&config.kafka);
     admin.ping().await?;
+    let found = match config.has_list {
+        true => "answers".to_owned(),
+        false => topics(&config.kafka).await?,
+    };
+    Ok((format!("{}: {found}", config.kafka.brokers), ()))
+}
+
+/// The server, and the collection that queries are answered from.
+async fn milvus(config: &Config) -> anyhow::Result<(String, Milvus)> {
+    let milvus = Milvus::connect(&config.milvus).await?;
+    Ok((format!("{}: {}", config.milvus.uri, collection(&milvus).await?), milvus))
+}
+
+/// One of several streams: its topics, its group and its collection.
+async fn stream(config: &StreamConfig) -> anyhow::Result<(String, Milvus)> {
+    let topics = topics(&config.kafka).await?;
+    let milvus = Milvus::connect(&config.milvus).await?;
+    let collection = collection(&milvus).await?;
+    Ok((format!("{topics}, group {}, {collection}", config.kafka.group), milvus))
+}
+
+async fn topics(config: &KafkaConfig) -> anyhow::Result<String> {
+    let admin = Admin::new(config);
     let mut topics = Vec::new();
-    for name in [&config.kafka.topic, &config.kafka.dead_letter_topic] {
+    for name in [&config.topic, &config.dead_letter_topic] {
         topics.push(match admin.partitions(name).await? {
             Some(found) => format!("topic {name} ({} partitions)", found.len()),
             None => format!("topic {name} is missing and will be created"),
         });
     }
-    Ok((format!("{}: {}", config.kafka.brokers, topics.join(", ")), ()))
+    Ok(topics.join(", "))
 }
 
 async fn schema_registry(config: &RegistryConfig) -> anyhow::Result<(String, ())> {
@@ -89,17 +122,14 @@ async fn schema_registry(config: &RegistryConfig) -> anyhow::Result<(String, ())
     Ok((format!("{}: {n} subjects", config.urls.join(", ")), ()))
 }
 
-/// The second part is the collection's own fingerprint, if there is a collection.
-async fn milvus(config: &Config) -> anyhow::Result<(String, Option<Milvus>)> {
-    let milvus = Milvus::connect(&config.milvus).await?;
-    let name = &config.milvus.collection;
-    let collection = match milvus.describe_collection().await? {
+async fn collection(milvus: &Milvus) -> anyhow::Result<String> {
+    let name = &milvus.config().collection;
+    Ok(match milvus.describe_collection().await? {
         Some(info) => {
             format!("collection {name} ({} dimensions, model {})", info.dimension, info.model)
         }
         None => format!("collection {name} is missing and will be created"),
-    };
-    Ok((format!("{}: {collection}", config.milvus.uri), Some(milvus)))
+    })
 }
 
 async fn nats(config: &Config) -> anyhow::Result<(String, ())> {
@@ -114,15 +144,15 @@ async fn nats(config: &Config) -> anyhow::Result<(String, ())> {
     ))
 }
 
-/// Loads both models for real, and compares the embedder with the collection.
-async fn models(config: &Config, milvus: Option<Option<Milvus>>) -> anyhow::Result<(String, ())> {
+/// Loads both models for real, and compares the embedder with the collections.
+async fn models(config: &Config, collections: &[Milvus]) -> anyhow::Result<(String, ())> {
     let runtime = models::load(config, true).await?;
     let mut lines = Vec::new();
     if let Some(embedder) = runtime.embedder() {
         let info = embedder.info();
         lines.push(format!("embedder {} ({} dimensions)", info.name, info.dimension));
-        if let Some(milvus) = milvus.flatten() {
-            check_collection(&milvus, info).await?;
+        for milvus in collections {
+            check_collection(milvus, info).await?;
         }
     }
     lines.push(match runtime.reranker() {

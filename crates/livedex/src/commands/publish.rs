@@ -31,23 +31,25 @@ pub(super) async fn run(config: &Config, args: &PublishArgs) -> anyhow::Result<E
         // A record key is the id alone: another tenant's ids would look like files that are gone.
         bail!("--sync with --tenant needs --id-prefix, to tell this tenant's ids from others");
     }
-    if config.mapping.format() != Format::DocumentV1 {
+    let stream = config.stream(args.stream.as_deref())?;
+    let kafka = &stream.kafka;
+    if stream.mapping.format() != Format::DocumentV1 {
         bail!(
             "publish sends document.v1, but mapping.format says that the records of topic {} are \"{}\"; \
              use a configuration for another topic",
-            config.kafka.topic,
-            config.mapping.format().as_str()
+            kafka.topic,
+            stream.mapping.format().as_str()
         );
     }
     let (found, n_other) = files::find(&args.paths, &args.id_prefix, &args.exclude)?;
-    let admin = Admin::new(&config.kafka);
+    let admin = Admin::new(kafka);
     admin.ping().await?;
-    admin.ensure_topics(&[TopicSpec::new(&config.kafka.topic, BROKER_DEFAULT)]).await?;
-    let publisher = Publisher::new(&config.kafka)?;
+    admin.ensure_topics(&[TopicSpec::new(&kafka.topic, BROKER_DEFAULT)]).await?;
+    let publisher = Publisher::new(kafka)?;
     let common = Common {
         tenant: tenant.clone(),
         url_base: args.url_base.clone(),
-        max_bytes: config.max_document_bytes,
+        max_bytes: stream.max_document_bytes,
     };
 
     let bar = progress_bar(found.len() as u64);
@@ -75,7 +77,7 @@ pub(super) async fn run(config: &Config, args: &PublishArgs) -> anyhow::Result<E
     bar.finish_and_clear();
 
     let gone = match args.sync {
-        true => missing(&admin, config, &sent_ids, &args.id_prefix).await?,
+        true => missing(&admin, &kafka.topic, &sent_ids, &args.id_prefix).await?,
         false => Vec::new(),
     };
     let keys: Vec<DocumentKey> = gone
@@ -90,7 +92,7 @@ pub(super) async fn run(config: &Config, args: &PublishArgs) -> anyhow::Result<E
     let n_deleted = send(&publisher, tombstones, args.json, &bar).await?;
 
     if !args.json {
-        print(&summary(&config.kafka.topic, n_sent, n_deleted, &skipped));
+        print(&summary(&kafka.topic, n_sent, n_deleted, &skipped));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,11 +125,11 @@ async fn send(
 /// Documents that are alive on the topic, start with the prefix, and have no file any more.
 async fn missing(
     admin: &Admin,
-    config: &Config,
+    topic: &str,
     sent: &BTreeSet<String>,
     prefix: &str,
 ) -> anyhow::Result<Vec<String>> {
-    let keys = admin.read_keys(&config.kafka.topic).await?;
+    let keys = admin.read_keys(topic).await?;
     let ids = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
     Ok(ids.filter(|id| id.starts_with(prefix) && !sent.contains(id)).collect())
 }

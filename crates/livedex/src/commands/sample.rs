@@ -32,8 +32,10 @@ const TITLE_CHARS: usize = 60;
 pub(super) async fn run(config: &Config, args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let n = args.sample.unwrap_or_default() as usize;
     let from = if args.from_beginning { PeekFrom::Beginning } else { PeekFrom::End };
-    let peeked = Admin::new(&config.kafka).peek(&config.kafka.topic, n, from).await?;
-    let decoder = decoding::decoder(config)?;
+    let stream = config.stream(args.stream.as_deref())?;
+    let topic = &stream.kafka.topic;
+    let peeked = Admin::new(&stream.kafka).peek(topic, n, from).await?;
+    let decoder = decoding::decoder(stream)?;
     let mut summary = Summary::default();
     for record in &peeked.records {
         let outcome = match decoder.decode(record) {
@@ -41,7 +43,7 @@ pub(super) async fn run(config: &Config, args: &CheckArgs) -> anyhow::Result<Exi
             Err(Undecoded::Never(reason)) => Err(reason),
             Err(Undecoded::NotYet(why)) => bail!("{}: {why}", record.position),
         };
-        summary.add(&config.mapping, &outcome);
+        summary.add(&stream.mapping, &outcome);
         let line = Line { position: &record.position, outcome: &outcome, args };
         match args.json {
             true => print(&line.json().to_string()),
@@ -49,8 +51,8 @@ pub(super) async fn run(config: &Config, args: &CheckArgs) -> anyhow::Result<Exi
         }
     }
     match args.json {
-        true => print(&summary.json(config, &peeked).to_string()),
-        false => print(&summary.text(config, &peeked)),
+        true => print(&summary.json(topic, &peeked).to_string()),
+        false => print(&summary.text(topic, &peeked)),
     }
     Ok(if summary.dead_letters.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -186,8 +188,7 @@ impl Summary {
         }
     }
 
-    fn text(&self, config: &Config, peeked: &Peeked) -> String {
-        let topic = &config.kafka.topic;
+    fn text(&self, topic: &str, peeked: &Peeked) -> String {
         let partitions = count(peeked.n_partitions, "partition");
         if peeked.n_offsets == 0 {
             return format!("topic {topic} ({partitions}) is empty");
@@ -214,9 +215,9 @@ impl Summary {
         text
     }
 
-    fn json(&self, config: &Config, peeked: &Peeked) -> Value {
+    fn json(&self, topic: &str, peeked: &Peeked) -> Value {
         json!({"summary": {
-            "topic": config.kafka.topic,
+            "topic": topic,
             "partitions": peeked.n_partitions,
             "offsets": peeked.n_offsets,
             "records": peeked.records.len(),

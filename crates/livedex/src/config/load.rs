@@ -8,8 +8,12 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
     value::{Dict, Value},
 };
+use serde::de::DeserializeOwned;
 
-use super::{ConfigProblem, raw::RawConfig};
+use super::{
+    ConfigProblem,
+    raw::{RawConfig, RawStream},
+};
 
 /// A key and the value a flag gave it.
 pub(crate) type FlagOverride = (&'static str, Value);
@@ -23,10 +27,24 @@ pub(crate) struct Loaded {
     pub(crate) problems: Vec<ConfigProblem>,
     /// The folder of the configuration file, or the current one.
     pub(crate) base: PathBuf,
+    /// Which keys somebody has set.
+    pub(crate) given: Given,
+}
+
+/// Whether keys were set, to whatever value, whose default says less where there are streams.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Given {
+    /// `kafka.topic`.
+    pub(crate) topic: bool,
+    /// `milvus.collection`.
+    pub(crate) collection: bool,
 }
 
 /// The environment's prefix: `LIVEDEX__KAFKA__BROKERS` is `kafka.brokers`.
 const ENV_PREFIX: &str = "LIVEDEX__";
+
+/// The list of tables that is read after the rest.
+const STREAMS: &str = "streams";
 
 /// Reads `file` (nothing if `None`), lays the environment over it and the flags over both.
 ///
@@ -36,7 +54,7 @@ pub(crate) fn load(
     file: Option<&Path>,
     flags: &[FlagOverride],
 ) -> Result<Loaded, Vec<ConfigProblem>> {
-    let mut figment = Figment::from(Serialized::defaults(RawConfig::default()));
+    let mut typed = Figment::new();
     let mut base = PathBuf::from(".");
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -55,39 +73,104 @@ pub(crate) fn load(
                 message: format!("is not valid TOML: {}", error.to_string().trim_end()),
             }]);
         }
-        figment = figment.merge(Toml::string(&text));
+        typed = typed.merge(Toml::string(&text));
     }
-    figment = figment.merge(Env::prefixed(ENV_PREFIX).split("__"));
+    typed = typed.merge(Env::prefixed(ENV_PREFIX).split("__"));
     for (key, value) in flags {
-        figment = figment.merge(Serialized::default(key, value));
+        typed = typed.merge(Serialized::default(key, value));
     }
-    let (raw, problems) = extract(figment);
-    Ok(Loaded { raw, problems, base })
+    let given = Given {
+        topic: typed.contains("kafka.topic"),
+        collection: typed.contains("milvus.collection"),
+    };
+    let mut typed: Dict = typed.extract().map_err(|error| {
+        vec![ConfigProblem { key: error.path.join("."), message: explain(&error.kind) }]
+    })?;
+    let streams = typed.remove(STREAMS);
+    let defaults = dict(&RawConfig::default());
+    let mut known = defaults.clone();
+    // For who forgets its last letter.
+    known.insert(STREAMS.to_owned(), Value::from(Vec::<Value>::new()));
+    let (mut raw, mut problems) = extract::<RawConfig>(typed, &defaults, &known, "");
+    if let Some(streams) = streams {
+        raw.streams = extract_streams(streams, &raw, &mut problems);
+    }
+    Ok(Loaded { raw, problems, base, given })
 }
 
-/// Extracts, and on a mistake puts the default in its place and goes on, so that one run
-/// names all mistakes.
-fn extract(mut figment: Figment) -> (RawConfig, Vec<ConfigProblem>) {
-    let defaults = Figment::from(Serialized::defaults(RawConfig::default()));
-    let mut problems = unknown_keys(&figment, &defaults);
-    if !problems.is_empty() {
-        figment = without(&figment, problems.iter().map(|problem| problem.key.as_str()));
+/// Every stream, with what the rest of the configuration says where it says nothing. A mapping is
+/// whole: of two that are mixed key by key nobody could say what it is.
+fn extract_streams(
+    typed: Value,
+    raw: &RawConfig,
+    problems: &mut Vec<ConfigProblem>,
+) -> Vec<RawStream> {
+    let mut wrong = |key: String, value: &Value, expected: &str| {
+        let message = format!("is {}, expected {expected}", value.to_actual());
+        problems.push(ConfigProblem { key, message });
+    };
+    let Value::Array(_, tables) = typed else {
+        wrong(STREAMS.to_owned(), &typed, "a list of tables: [[streams]]");
+        return Vec::new();
+    };
+    let mut streams = Vec::with_capacity(tables.len());
+    let mut found = Vec::new();
+    for (index, table) in tables.into_iter().enumerate() {
+        let key = format!("{STREAMS}[{index}]");
+        let Value::Dict(_, typed) = table else {
+            wrong(key, &table, "a table");
+            // Those behind it keep their numbers.
+            streams.push(RawStream::of(raw));
+            continue;
+        };
+        let mut defaults = RawStream::of(raw);
+        if typed.contains_key("mapping") {
+            defaults.mapping = Default::default();
+        }
+        let known = dict(&defaults);
+        let (stream, mut mistakes) = extract(typed, &known, &known, &format!("{key}."));
+        streams.push(stream);
+        found.append(&mut mistakes);
     }
-    loop {
-        let error = match figment.extract::<RawConfig>() {
-            Ok(raw) => return (raw, problems),
+    problems.append(&mut found);
+    streams
+}
+
+fn dict<T: serde::Serialize>(value: &T) -> Dict {
+    Figment::from(Serialized::defaults(value)).extract().unwrap_or_default()
+}
+
+/// Lays what was typed over the defaults, and on a mistake goes on without it, so that one run
+/// names all mistakes. `prefix` is put before every key.
+fn extract<T: DeserializeOwned + Default>(
+    mut typed: Dict,
+    defaults: &Dict,
+    known: &Dict,
+    prefix: &str,
+) -> (T, Vec<ConfigProblem>) {
+    let mut problems = Vec::new();
+    walk("", &typed, known, &mut problems);
+    for problem in &problems {
+        let path: Vec<&str> = problem.key.split('.').collect();
+        remove(&mut typed, &path);
+    }
+    let value = loop {
+        let figment = Figment::from(Serialized::defaults(defaults));
+        let error = match figment.merge(Serialized::defaults(&typed)).extract::<T>() {
+            Ok(value) => break value,
             Err(error) => error,
         };
-        let key = error.path.join(".");
-        let again = problems.iter().any(|problem| problem.key == key);
-        problems.push(ConfigProblem { key: key.clone(), message: explain(&error.kind) });
-        match defaults.find_value(&key) {
-            _ if again => return (RawConfig::default(), problems),
-            Ok(default) => figment = figment.merge(Serialized::default(&key, default)),
-            // In a table whose keys are free.
-            Err(_) => figment = without(&figment, [key.as_str()]),
+        let path: Vec<&str> = error.path.iter().map(String::as_str).collect();
+        problems.push(ConfigProblem { key: path.join("."), message: explain(&error.kind) });
+        // Of a list the whole.
+        if !(1..=path.len()).rev().any(|length| remove(&mut typed, &path[..length])) {
+            break T::default();
         }
+    };
+    for problem in &mut problems {
+        problem.key.insert_str(0, prefix);
     }
+    (value, problems)
 }
 
 fn explain(kind: &Kind) -> String {
@@ -103,15 +186,6 @@ fn explain(kind: &Kind) -> String {
 
 /// Tables whose keys are free.
 const FREE_TABLES: [&str; 3] = ["kafka.properties", "kafka.properties_file", "mapping.metadata"];
-
-fn unknown_keys(figment: &Figment, defaults: &Figment) -> Vec<ConfigProblem> {
-    let (Ok(given), Ok(known)) = (figment.extract::<Dict>(), defaults.extract::<Dict>()) else {
-        return Vec::new();
-    };
-    let mut problems = Vec::new();
-    walk("", &given, &known, &mut problems);
-    problems
-}
 
 fn walk(prefix: &str, given: &Dict, known: &Dict, problems: &mut Vec<ConfigProblem>) {
     for (name, value) in given {
@@ -144,26 +218,15 @@ fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
     }
 }
 
-fn without<'a>(figment: &Figment, keys: impl IntoIterator<Item = &'a str>) -> Figment {
-    let mut dict = figment.extract::<Dict>().unwrap_or_default();
-    for key in keys {
-        let path: Vec<&str> = key.split('.').collect();
-        remove(&mut dict, &path);
-    }
-    Figment::from(Serialized::defaults(dict))
-}
-
-fn remove(dict: &mut Dict, path: &[&str]) {
+/// Takes out what stands at `path`. Returns whether there was something.
+fn remove(dict: &mut Dict, path: &[&str]) -> bool {
     match path {
-        [] => {}
-        [last] => {
-            dict.remove(*last);
-        }
-        [first, rest @ ..] => {
-            if let Some(Value::Dict(_, inner)) = dict.get_mut(*first) {
-                remove(inner, rest);
-            }
-        }
+        [] => false,
+        [last] => dict.remove(*last).is_some(),
+        [first, rest @ ..] => match dict.get_mut(*first) {
+            Some(Value::Dict(_, inner)) => remove(inner, rest),
+            _ => false,
+        },
     }
 }
 
@@ -211,6 +274,57 @@ mod tests {
                 "mapping.metadata.bad is signed int `1`, expected a string",
                 "mapping.text is neither a string nor a list of strings",
             ]
+        );
+    }
+
+    #[test]
+    fn a_stream_has_from_the_rest_what_it_does_not_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("livedex.toml");
+        let text = "[kafka]\ngroup = 'g'\n[chunk]\nmax_tokens = 100\noverlap_tokens = 10\n\
+                    [mapping]\nformat = 'json'\nid = '/id'\ntext = '/t'\n\
+                    [[streams]]\ntopic = 'a'\n\
+                    [[streams]]\ntopic = 'b'\nname = 'bee'\ncollection = 'c'\n\
+                    chunk = { max_tokens = 60 }\nmapping = { format = 'markdown' }\n";
+        std::fs::write(&path, text).unwrap();
+        let loaded = load(Some(&path), &[("kafka.group", Value::from("flag"))]).unwrap();
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        assert!(!loaded.given.topic && !loaded.given.collection);
+        let [a, b] = &loaded.raw.streams[..] else { panic!("{:?}", loaded.raw.streams) };
+        assert_eq!((a.topic.as_deref(), a.name.as_deref()), (Some("a"), None));
+        assert_eq!((a.group.as_str(), a.collection.as_str()), ("flag", "livedex"));
+        assert_eq!((a.chunk.max_tokens, a.chunk.overlap_tokens), (100, 10));
+        assert_eq!(a.mapping, loaded.raw.mapping);
+        assert_eq!((b.collection.as_str(), b.name.as_deref()), ("c", Some("bee")));
+        assert_eq!((b.chunk.max_tokens, b.chunk.overlap_tokens), (60, 10));
+        // Nothing of the other mapping is left in this one.
+        assert_eq!((b.mapping.format.as_str(), b.mapping.id.as_deref()), ("markdown", None));
+    }
+
+    #[test]
+    fn mistakes_of_form_in_streams_are_named_with_their_place() {
+        let found = problems(
+            "[http]\nlisten = 1\n[[streams]]\ntopic = 'a'\ngruop = 'x'\n\
+             [[streams]]\ntopic = 5\n[streams.chunk]\nmax_tokens = 'many'\n[streams.ingest]\nwaves = 1\n",
+        );
+        assert_eq!(
+            found,
+            [
+                "http.listen is signed int `1`, expected a string",
+                "streams[0].gruop is no known key; did you mean `group`?",
+                "streams[1].ingest.waves is no known key; did you mean `waves_in_flight`?",
+                "streams[1].chunk.max_tokens is string \"many\", expected usize",
+                "streams[1].topic is signed int `5`, expected a string",
+            ]
+        );
+        assert_eq!(
+            problems("streams = 5\n"),
+            ["streams is signed int `5`, expected a list of tables: [[streams]]"]
+        );
+        assert_eq!(problems("streams = [5]\n"), ["streams[0] is signed int `5`, expected a table"]);
+        assert_eq!(
+            problems("[[stream]]\ntopic = 'a'\n"),
+            ["stream is no known key; did you mean `streams`?"]
         );
     }
 

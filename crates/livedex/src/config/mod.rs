@@ -45,14 +45,20 @@ impl fmt::Display for ConfigProblem {
 /// A configuration that has been checked.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// The Kafka side.
+    /// The Kafka side, as the top-level keys say.
     pub(crate) kafka: KafkaConfig,
-    /// How the topic's records become documents.
-    pub(crate) mapping: Mapping,
     /// Where the schemas of records are, if they have some.
     pub(crate) schema_registry: Option<RegistryConfig>,
-    /// The Milvus side.
+    /// The Milvus side, with the collection that queries are answered from.
     pub(crate) milvus: MilvusConfig,
+    /// The stream of the top-level keys.
+    top: StreamConfig,
+    /// What is ingested: at least one stream.
+    pub(crate) streams: Vec<StreamConfig>,
+    /// Whether the streams are those of the list, and not the one of the top-level keys.
+    pub(crate) has_list: bool,
+    /// Whether file, environment or a flag set `kafka.topic`.
+    is_topic_given: bool,
     /// The NATS side.
     pub(crate) nats: NatsConfig,
     /// Stage 1; `None` if no model is named, which only workers mind.
@@ -63,12 +69,6 @@ pub(crate) struct Config {
     pub(crate) hub: Hub,
     /// The models' device.
     pub(crate) runtime: RuntimeConfig,
-    /// How documents are split.
-    pub(crate) chunk: ChunkConfig,
-    /// The pipeline's bounds.
-    pub(crate) pipeline: PipelineConfig,
-    /// Bytes of one record's value, inclusive.
-    pub(crate) max_document_bytes: usize,
     /// The service's defaults and bounds.
     pub(crate) query: QueryConfig,
     /// Where `/metrics` is; `None`: nowhere.
@@ -77,7 +77,52 @@ pub(crate) struct Config {
     pub(crate) stop_deadline: Duration,
 }
 
+/// What is read from one topic into one collection.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamConfig {
+    /// Its name: the label of its metrics.
+    pub(crate) name: String,
+    /// Topic, dead-letter topic and group, and how Kafka is reached.
+    pub(crate) kafka: KafkaConfig,
+    /// The collection, and how Milvus is reached.
+    pub(crate) milvus: MilvusConfig,
+    /// How records become documents.
+    pub(crate) mapping: Mapping,
+    /// Where the schemas of its records are, if they have some.
+    pub(crate) schema_registry: Option<RegistryConfig>,
+    /// How documents are split.
+    pub(crate) chunk: ChunkConfig,
+    /// The pipeline's bounds.
+    pub(crate) pipeline: PipelineConfig,
+    /// Bytes of one record's value, inclusive.
+    pub(crate) max_document_bytes: usize,
+}
+
 impl Config {
+    /// The stream that a command is about: the one of this name, else the one of `kafka.topic`
+    /// where that is set, else the only one.
+    pub(crate) fn stream(&self, name: Option<&str>) -> anyhow::Result<&StreamConfig> {
+        let names = || {
+            let names: Vec<&str> = self.streams.iter().map(|one| one.name.as_str()).collect();
+            names.join(", ")
+        };
+        if let Some(name) = name {
+            let found = self.streams.iter().find(|stream| stream.name == name);
+            return found.ok_or_else(|| {
+                anyhow::anyhow!("no stream is called \"{name}\"; there are: {}", names())
+            });
+        }
+        if self.is_topic_given {
+            let topic = &self.top.kafka.topic;
+            let found = self.streams.iter().find(|stream| stream.kafka.topic == *topic);
+            return Ok(found.unwrap_or(&self.top));
+        }
+        match &self.streams[..] {
+            [only] => Ok(only),
+            _ => anyhow::bail!("there are several streams; choose one with --stream: {}", names()),
+        }
+    }
+
     /// The embedder, which every worker needs.
     pub(crate) fn embedder(&self) -> anyhow::Result<&ModelSpec> {
         self.embedder.as_ref().ok_or_else(|| {

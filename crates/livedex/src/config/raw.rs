@@ -30,6 +30,9 @@ pub(crate) struct RawConfig {
     pub(crate) ingest: RawIngest,
     pub(crate) query: RawQuery,
     pub(crate) http: RawHttp,
+    /// Not read with the rest: what a stream leaves out it has from the rest.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) streams: Vec<RawStream>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -258,7 +261,7 @@ impl Default for RawRuntime {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RawChunk {
     pub(crate) max_tokens: usize,
@@ -274,7 +277,7 @@ impl Default for RawChunk {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RawIngest {
     pub(crate) max_document_bytes: usize,
@@ -340,5 +343,34 @@ pub(crate) struct RawHttp {
 impl Default for RawHttp {
     fn default() -> Self {
         Self { listen: "127.0.0.1:9464".into() }
+    }
+}
+
+/// One of several streams. Names and topics are its own; the rest is that of the top level where
+/// it says nothing.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawStream {
+    pub(crate) name: Option<String>,
+    pub(crate) topic: Option<String>,
+    pub(crate) dead_letter_topic: Option<String>,
+    pub(crate) group: String,
+    pub(crate) collection: String,
+    pub(crate) mapping: MappingSpec,
+    pub(crate) chunk: RawChunk,
+    pub(crate) ingest: RawIngest,
+}
+
+impl RawStream {
+    /// What a stream has that says nothing.
+    pub(super) fn of(top: &RawConfig) -> Self {
+        Self {
+            group: top.kafka.group.clone(),
+            collection: top.milvus.collection.clone(),
+            mapping: top.mapping.clone(),
+            chunk: top.chunk.clone(),
+            ingest: top.ingest.clone(),
+            ..Self::default()
+        }
     }
 }

@@ -1,4 +1,10 @@
 //! What was typed to what is true: every limit, every secret's file, every combination.
+//!
+//! # Layout
+//! - `servers`: where Kafka, Milvus and NATS are
+//! - `streams`: what is read from which topic into which collection
+//! - `mapping`: how records become documents
+//! - `registry`: the schema registry, and who needs one
 
 use std::{
     net::SocketAddr,
@@ -8,28 +14,29 @@ use std::{
 
 use livedex_core::{chunk::ChunkConfig, limits, ranking::Fusion};
 use livedex_ingest::PipelineConfig;
-use livedex_kafka::KafkaConfig;
-use livedex_milvus::{FlushPolicy, MAX_COLLECTION_NAME, MilvusConfig, MilvusTls};
 use livedex_model::runtime::RuntimeConfig;
-use livedex_query::{NatsConfig, QueryConfig};
+use livedex_query::QueryConfig;
 
 use super::{
     Config, ConfigProblem,
-    load::Loaded,
+    load::{Given, Loaded},
     models::{self, Hub},
-    raw::{RawConfig, RawFlush, RawFusion},
+    raw::{RawChunk, RawConfig, RawFusion, RawIngest},
     secret::Secret,
 };
 
 mod mapping;
 mod registry;
+mod servers;
+mod streams;
 
 /// Time that a stop may take beyond the drains of both roles: closing consumer and connections.
 const CLOSE_ALLOWANCE: Duration = Duration::from_secs(10);
 
 /// Checks everything and reports every problem, those of form first.
 pub(super) fn validate(loaded: &Loaded) -> Result<Config, Vec<ConfigProblem>> {
-    let mut check = Check { problems: loaded.problems.clone(), base: &loaded.base };
+    let (problems, base) = (loaded.problems.clone(), loaded.base.as_path());
+    let mut check = Check { problems, base, given: loaded.given };
     let config = check.config(&loaded.raw);
     if check.problems.is_empty() { Ok(config) } else { Err(check.problems) }
 }
@@ -37,6 +44,7 @@ pub(super) fn validate(loaded: &Loaded) -> Result<Config, Vec<ConfigProblem>> {
 struct Check<'a> {
     problems: Vec<ConfigProblem>,
     base: &'a Path,
+    given: Given,
 }
 
 impl Check<'_> {
@@ -95,10 +103,6 @@ impl Check<'_> {
 
     fn config(&mut self, raw: &RawConfig) -> Config {
         let query = self.query(raw);
-        let pipeline = self.pipeline(raw);
-        let mapping = self.mapping("mapping", &raw.mapping);
-        let schema_registry = self.schema_registry(&raw.schema_registry);
-        self.encodings("mapping", &raw.mapping, schema_registry.is_some());
         let hub_token =
             self.secret("hub.token", raw.hub.token.as_ref(), raw.hub.token_file.as_ref());
         let hub = Hub {
@@ -121,147 +125,31 @@ impl Check<'_> {
                 "is set, and so is embedder.instruction, which it takes the place of; keep one",
             );
         }
+        let top = self.top(raw);
+        let streams = self.streams(raw, &top);
+        let mut milvus = top.milvus.clone();
+        if let Some(first) = streams.first().filter(|_| !self.given.collection)
+            && streams.iter().all(|stream| stream.milvus.collection != milvus.collection)
+        {
+            milvus.collection = first.milvus.collection.clone();
+        }
+        let drain = streams.iter().map(|stream| stream.pipeline.drain).max().unwrap_or_default();
         Config {
-            kafka: self.kafka(raw),
-            mapping,
-            schema_registry,
-            milvus: self.milvus(raw),
+            kafka: top.kafka.clone(),
+            schema_registry: top.schema_registry.clone(),
+            milvus,
             nats: self.nats(raw),
             embedder,
             reranker,
             hub,
             runtime: self.runtime(raw),
-            chunk: self.chunk(raw),
-            stop_deadline: query.drain + pipeline.drain + CLOSE_ALLOWANCE,
-            pipeline,
-            max_document_bytes: raw.ingest.max_document_bytes,
+            stop_deadline: query.drain + drain + CLOSE_ALLOWANCE,
+            top,
+            streams,
+            has_list: !raw.streams.is_empty(),
+            is_topic_given: self.given.topic,
             query,
             http: self.http(&raw.http.listen),
-        }
-    }
-
-    fn kafka(&mut self, raw: &RawConfig) -> KafkaConfig {
-        let mut properties = std::collections::BTreeMap::new();
-        for (name, value) in &raw.kafka.properties {
-            // An environment variable's name cannot hold a dot, and no property holds an
-            // underscore.
-            properties.insert(name.replace('_', "."), value.0.clone());
-        }
-        for (name, path) in &raw.kafka.properties_file {
-            let key = format!("kafka.properties_file.\"{name}\"");
-            if let Some(value) = self.secret_file(&key, path) {
-                properties.insert(name.replace('_', "."), value);
-            }
-        }
-        let config = KafkaConfig {
-            brokers: raw.kafka.brokers.clone(),
-            topic: raw.kafka.topic.clone(),
-            dead_letter_topic: raw.kafka.dead_letter_topic.clone(),
-            group: raw.kafka.group.clone(),
-            instance_id: raw.kafka.instance_id.clone(),
-            properties,
-            max_in_flight_bytes: raw.kafka.max_in_flight_bytes,
-            max_document_bytes: raw.ingest.max_document_bytes,
-            write_timeout: Duration::from_millis(raw.milvus.timeout_ms),
-            ..KafkaConfig::default()
-        };
-        for problem in config.problems() {
-            let section = if problem.key == "max_document_bytes" { "ingest" } else { "kafka" };
-            self.wrong(&format!("{section}.{}", problem.key), problem.message);
-        }
-        config
-    }
-
-    fn milvus(&mut self, raw: &RawConfig) -> MilvusConfig {
-        let raw = &raw.milvus;
-        let has_scheme = ["http://", "https://"].iter().any(|scheme| raw.uri.starts_with(scheme));
-        if !has_scheme {
-            self.wrong(
-                "milvus.uri",
-                format!("is \"{}\", expected http://host:port or https://host:port", raw.uri),
-            );
-        }
-        let is_name = |name: &str| {
-            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.len() <= MAX_COLLECTION_NAME
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        };
-        if !is_name(&raw.collection) {
-            self.wrong(
-                "milvus.collection",
-                format!(
-                    "is \"{}\"; allowed are letters, digits and _, not starting with a digit, up to \
-                     {MAX_COLLECTION_NAME} of them",
-                    raw.collection
-                ),
-            );
-        }
-        MilvusConfig {
-            uri: raw.uri.clone(),
-            token: self.secret("milvus.token", raw.token.as_ref(), raw.token_file.as_ref()),
-            database: raw.database.clone(),
-            collection: raw.collection.clone(),
-            tls: MilvusTls { ca_file: self.file(&raw.tls.ca_file), domain: raw.tls.domain.clone() },
-            timeout: self.millis("milvus.timeout_ms", raw.timeout_ms),
-            flush: match raw.flush {
-                RawFlush::Never => FlushPolicy::Never,
-                RawFlush::WhenIdle => FlushPolicy::WhenIdle,
-            },
-            deletions_ttl: raw.deletions_ttl_hours.map(|hours| self.deletions_ttl(hours)),
-        }
-    }
-
-    /// Hours, 1 to a hundred years.
-    fn deletions_ttl(&mut self, hours: u64) -> Duration {
-        const MOST: u64 = 100 * 365 * 24;
-        if !(1..=MOST).contains(&hours) {
-            let message = format!("is {hours} h, allowed are 1 to {MOST}");
-            self.wrong("milvus.deletions_ttl_hours", message);
-        }
-        Duration::from_secs(hours.min(MOST) * 60 * 60)
-    }
-
-    fn nats(&mut self, raw: &RawConfig) -> NatsConfig {
-        let raw = &raw.nats;
-        let token = self.secret("nats.token", raw.token.as_ref(), raw.token_file.as_ref());
-        let password =
-            self.secret("nats.password", raw.password.as_ref(), raw.password_file.as_ref());
-        if raw.user.is_some() != password.is_some() {
-            self.wrong("nats.user", "and nats.password belong together; set both or none");
-        }
-        if raw.tls.cert_file.is_some() != raw.tls.key_file.is_some() {
-            self.wrong(
-                "nats.tls.cert_file",
-                "and nats.tls.key_file belong together; set both or none",
-            );
-        }
-        for (key, value) in
-            [("nats.subject_prefix", &raw.subject_prefix), ("nats.queue_group", &raw.queue_group)]
-        {
-            let is_token = |token: &str| {
-                !token.is_empty()
-                    && !token.contains(|c: char| c.is_whitespace() || "*>".contains(c))
-            };
-            if !value.split('.').all(is_token) {
-                self.wrong(
-                    key,
-                    format!("is \"{value}\"; use words joined by dots, without spaces, * and >"),
-                );
-            }
-        }
-        NatsConfig {
-            url: raw.url.clone(),
-            credentials_file: self.file(&raw.credentials_file),
-            token,
-            user: raw.user.clone(),
-            password,
-            tls_required: raw.tls.required,
-            tls_ca_file: self.file(&raw.tls.ca_file),
-            tls_cert_file: self.file(&raw.tls.cert_file),
-            tls_key_file: self.file(&raw.tls.key_file),
-            subject_prefix: raw.subject_prefix.clone(),
-            queue_group: raw.queue_group.clone(),
-            ..NatsConfig::default()
         }
     }
 
@@ -288,29 +176,28 @@ impl Check<'_> {
         config
     }
 
-    fn chunk(&mut self, raw: &RawConfig) -> ChunkConfig {
-        let config = ChunkConfig {
-            max_tokens: raw.chunk.max_tokens,
-            overlap_tokens: raw.chunk.overlap_tokens,
-        };
+    /// The table at `prefix` (`chunk`).
+    fn chunk(&mut self, prefix: &str, raw: &RawChunk) -> ChunkConfig {
+        let config = ChunkConfig { max_tokens: raw.max_tokens, overlap_tokens: raw.overlap_tokens };
         if let Err(error) = config.validate() {
             let text = error.to_string();
             let (key, message) = text.split_once(' ').unwrap_or(("chunk", &text));
-            self.wrong(key, message);
+            self.wrong(&format!("{prefix}{}", key.trim_start_matches("chunk")), message);
         }
         config
     }
 
-    fn pipeline(&mut self, raw: &RawConfig) -> PipelineConfig {
-        let raw = &raw.ingest;
-        self.in_range("ingest.wave_records", raw.wave_records, 1, 100_000);
-        self.in_range("ingest.wave_bytes", raw.wave_bytes, 1, 1 << 30);
-        self.in_range("ingest.waves_in_flight", raw.waves_in_flight, 1, 16);
+    /// The table at `prefix` (`ingest`).
+    fn pipeline(&mut self, prefix: &str, raw: &RawIngest) -> PipelineConfig {
+        let key = |name: &str| format!("{prefix}.{name}");
+        self.in_range(&key("wave_records"), raw.wave_records, 1, 100_000);
+        self.in_range(&key("wave_bytes"), raw.wave_bytes, 1, 1 << 30);
+        self.in_range(&key("waves_in_flight"), raw.waves_in_flight, 1, 16);
         PipelineConfig {
             wave_records: raw.wave_records,
             wave_bytes: raw.wave_bytes,
             waves_in_flight: raw.waves_in_flight,
-            drain: self.millis("ingest.drain_ms", raw.drain_ms),
+            drain: self.millis(&key("drain_ms"), raw.drain_ms),
             ..PipelineConfig::default()
         }
     }

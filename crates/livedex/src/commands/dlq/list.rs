@@ -6,14 +6,13 @@ use livedex_core::{
     dead_letter::{DeadLetter, ForeignRecord},
     record::SourcePosition,
 };
-use livedex_kafka::{DeadLetterReader, Start};
+use livedex_kafka::{DeadLetterReader, KafkaConfig, Start};
 use livedex_wire::dead_letter::DeadLetterV1;
 
 use super::{page::Page, place, selection, visible};
 use crate::{
     cli::DlqListArgs,
     commands::{note, print, write},
-    config::Config,
 };
 
 /// Classes that are counted by name. Livedex has a few dozen; a header may hold anything.
@@ -23,10 +22,10 @@ const MAX_CLASSES: usize = 1000;
 const OTHER_CLASSES: &str = "other classes";
 
 /// Lists, and fails only if the topic cannot be read.
-pub(super) async fn run(config: &Config, args: &DlqListArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(kafka: &KafkaConfig, args: &DlqListArgs) -> anyhow::Result<ExitCode> {
     let selection = selection(&args.filter)?;
     let start = Start { since_ms: selection.since_ms, ..Start::default() };
-    let mut reader = DeadLetterReader::open(&config.kafka, start).await?;
+    let mut reader = DeadLetterReader::open(kafka, start).await?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let (mut tally, mut page) = (Tally::default(), Page::default());
     let (mut is_read, mut ended) = (true, Ok(()));

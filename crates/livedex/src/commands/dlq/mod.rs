@@ -10,7 +10,7 @@ use livedex_core::{dead_letter::Selection, record::SourcePosition};
 use livedex_wire::time::{format_millis, parse_when};
 
 use crate::{
-    cli::{DlqCommand, DlqFilterArgs},
+    cli::{DlqCommand, DlqFilterArgs, DlqListArgs, DlqReplayArgs, DlqShowArgs},
     config::Config,
 };
 
@@ -22,10 +22,14 @@ mod show;
 
 /// Runs one of them.
 pub(super) async fn run(config: &Config, command: &DlqCommand) -> anyhow::Result<ExitCode> {
+    let (DlqCommand::List(DlqListArgs { stream, .. })
+    | DlqCommand::Show(DlqShowArgs { stream, .. })
+    | DlqCommand::Replay(DlqReplayArgs { stream, .. })) = command;
+    let kafka = &config.stream(stream.as_deref())?.kafka;
     match command {
-        DlqCommand::List(args) => list::run(config, args).await,
-        DlqCommand::Show(args) => show::run(config, args).await,
-        DlqCommand::Replay(args) => replay::run(config, args).await,
+        DlqCommand::List(args) => list::run(kafka, args).await,
+        DlqCommand::Show(args) => show::run(kafka, args).await,
+        DlqCommand::Replay(args) => replay::run(kafka, args).await,
     }
 }
 

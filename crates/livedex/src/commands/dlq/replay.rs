@@ -3,16 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use livedex_kafka::{Replay, ReplayOptions, ReplaySummary};
+use livedex_kafka::{KafkaConfig, Replay, ReplayOptions, ReplaySummary};
 
 use super::{place, progress::Progress, selection, visible};
-use crate::{cli::DlqReplayArgs, commands::print, config::Config};
+use crate::{cli::DlqReplayArgs, commands::print};
 
 /// What was meant was sent, but for what was skipped.
 const SKIPPED: u8 = 3;
 
 /// Replays, and prints what was sent and what was not, also where it ends early.
-pub(super) async fn run(config: &Config, args: &DlqReplayArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(kafka: &KafkaConfig, args: &DlqReplayArgs) -> anyhow::Result<ExitCode> {
     let options = ReplayOptions {
         selection: selection(&args.filter)?,
         letters: args.letters.iter().map(|place| (place.partition, place.offset)).collect(),
@@ -21,7 +21,7 @@ pub(super) async fn run(config: &Config, args: &DlqReplayArgs) -> anyhow::Result
         to: args.to.clone(),
         dry_run: args.dry_run,
     };
-    let mut replay = Replay::open(&config.kafka, options).await?;
+    let mut replay = Replay::open(kafka, options).await?;
     let mut progress = Progress::start(replay.n_offsets());
     let outcome = replay.run(|summary| progress.show(summary)).await;
     progress.end();

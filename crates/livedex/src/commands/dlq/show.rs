@@ -8,20 +8,19 @@ use livedex_core::{
     record::RawRecord,
     replay::replayed_from,
 };
-use livedex_kafka::read_one;
+use livedex_kafka::{KafkaConfig, read_one};
 use livedex_wire::dead_letter::Key;
 
 use super::{visible, when};
 use crate::{
     cli::DlqShowArgs,
     commands::{note, print, write},
-    config::Config,
 };
 
 /// Shows it; fails if it is not there, or has no value to show.
-pub(super) async fn run(config: &Config, args: &DlqShowArgs) -> anyhow::Result<ExitCode> {
-    let (topic, place) = (&config.kafka.dead_letter_topic, args.letter);
-    let record = read_one(&config.kafka, place.partition, place.offset).await?.with_context(|| {
+pub(super) async fn run(kafka: &KafkaConfig, args: &DlqShowArgs) -> anyhow::Result<ExitCode> {
+    let (topic, place) = (&kafka.dead_letter_topic, args.letter);
+    let record = read_one(kafka, place.partition, place.offset).await?.with_context(|| {
         format!(
             "topic {topic} has no record at {}:{} (any more); livedex dlq list tells what it has",
             place.partition, place.offset

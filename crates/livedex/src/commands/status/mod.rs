@@ -11,13 +11,17 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use futures::future::join_all;
 use livedex_kafka::{Admin, PartitionLag};
 use livedex_milvus::{CollectionInfo, Milvus};
 use livedex_query::QueryClient;
 use livedex_wire::status::StatusV1;
 
 use super::print;
-use crate::{cli::StatusArgs, config::Config};
+use crate::{
+    cli::StatusArgs,
+    config::{Config, StreamConfig},
+};
 
 mod json;
 mod text;
@@ -50,9 +54,12 @@ struct StreamStatus {
 /// Asks everybody and prints what they say; fails if one of them does not answer. That no worker
 /// answers where nobody said that one runs is no failure.
 pub(super) async fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let (stream, services, workers) =
-        tokio::join!(stream(config), services(config), worker::ask_all(config, &args.worker));
-    let status = Status { streams: vec![stream], services, workers };
+    let (streams, services, workers) = tokio::join!(
+        join_all(config.streams.iter().map(stream)),
+        services(config),
+        worker::ask_all(config, &args.worker)
+    );
+    let status = Status { streams, services, workers };
     match args.json {
         true => print(&status.json().to_string()),
         false => print(&status.text(&config.nats.subject_prefix)),
@@ -63,10 +70,10 @@ pub(super) async fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<Ex
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn stream(config: &Config) -> StreamStatus {
+async fn stream(config: &StreamConfig) -> StreamStatus {
     let (kafka, milvus) = tokio::join!(kafka(config), milvus(config));
     StreamStatus {
-        name: config.kafka.stream.clone(),
+        name: config.name.clone(),
         topic: config.kafka.topic.clone(),
         group: config.kafka.group.clone(),
         collection: config.milvus.collection.clone(),
@@ -75,12 +82,12 @@ async fn stream(config: &Config) -> StreamStatus {
     }
 }
 
-async fn kafka(config: &Config) -> Answer<Vec<PartitionLag>> {
+async fn kafka(config: &StreamConfig) -> Answer<Vec<PartitionLag>> {
     let admin = Admin::new(&config.kafka);
     admin.lag(&config.kafka.group, &config.kafka.topic).await.map_err(|error| error.to_string())
 }
 
-async fn milvus(config: &Config) -> Answer<Option<(CollectionInfo, u64)>> {
+async fn milvus(config: &StreamConfig) -> Answer<Option<(CollectionInfo, u64)>> {
     let milvus = Milvus::connect(&config.milvus).await.map_err(|error| error.to_string())?;
     if milvus.describe_collection().await.map_err(|error| error.to_string())?.is_none() {
         return Ok(None);

@@ -28,6 +28,9 @@ impl Status {
             })),
             Err(error) => lines.push(format!("  {error}")),
         }
+        if self.workers.is_empty() {
+            lines.push("no worker asked: http.listen is \"\"; name one with --worker".to_owned());
+        }
         for worker in &self.workers {
             worker.lines(&mut lines);
         }

@@ -3,9 +3,10 @@
 use livedex_wire::mapping::Format;
 
 use super::*;
+use crate::config::raw::RawStream;
 
 fn loaded(raw: RawConfig) -> Loaded {
-    Loaded { raw, problems: Vec::new(), base: PathBuf::from(".") }
+    Loaded { raw, problems: Vec::new(), base: PathBuf::from("."), given: Given::default() }
 }
 
 fn problems(change: impl FnOnce(&mut RawConfig)) -> Vec<String> {
@@ -89,7 +90,141 @@ fn mistakes_in_a_mapping_have_the_sections_name() {
         raw.kafka.group = String::new();
     });
     let keys: Vec<_> = found.iter().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(keys, ["mapping.text", "mapping.title", "kafka.group"]);
+    assert_eq!(keys, ["kafka.group", "mapping.text", "mapping.title"]);
     let found = problems(|raw| raw.mapping.format = Format::Markdown);
     assert_eq!(found, [""; 0]);
+}
+
+/// A configuration with a stream for each change.
+fn streams<const N: usize>(changes: [fn(&mut RawStream); N]) -> RawConfig {
+    let mut raw = RawConfig::default();
+    raw.streams = changes
+        .into_iter()
+        .map(|change| {
+            let mut stream = RawStream::of(&raw);
+            change(&mut stream);
+            stream
+        })
+        .collect();
+    raw
+}
+
+#[test]
+fn without_a_list_there_is_the_stream_of_the_top_level_keys() {
+    let config = validate(&loaded(RawConfig::default())).unwrap();
+    let [stream] = &config.streams[..] else { panic!("{:?}", config.streams) };
+    assert_eq!((stream.name.as_str(), &stream.kafka), ("livedex.documents", &config.kafka));
+    assert_eq!(stream.kafka.dead_letter_topic, "livedex.documents.dlq");
+    assert_eq!(
+        (&stream.milvus, config.stream(None).unwrap().name == stream.name),
+        (&config.milvus, true)
+    );
+}
+
+#[test]
+fn streams_have_names_dead_letters_and_member_ids_of_their_own() {
+    let mut raw = streams([
+        |one| one.topic = Some("a".into()),
+        |two| {
+            two.topic = Some("b".into());
+            two.name = Some("bee".into());
+            two.collection = "bees".into();
+            two.ingest.drain_ms = 90_000;
+            two.ingest.max_document_bytes = 5;
+        },
+    ]);
+    raw.kafka.instance_id = Some("w1".into());
+    let config = validate(&loaded(raw.clone())).unwrap();
+    let [a, b] = &config.streams[..] else { panic!("{:?}", config.streams) };
+    assert_eq!((a.name.as_str(), a.kafka.stream.as_str()), ("a", "a"));
+    assert_eq!((b.name.as_str(), b.kafka.stream.as_str()), ("bee", "bee"));
+    let letters = [&a.kafka.dead_letter_topic, &b.kafka.dead_letter_topic];
+    assert_eq!(letters, ["a.dlq", "b.dlq"]);
+    let ids = [&a.kafka.instance_id, &b.kafka.instance_id].map(|id| id.as_deref().unwrap());
+    assert_eq!(ids, ["w1-a", "w1-bee"]);
+    assert_eq!((a.milvus.collection.as_str(), b.milvus.collection.as_str()), ("livedex", "bees"));
+    assert_eq!((b.max_document_bytes, b.kafka.max_document_bytes), (5, 5));
+    assert_eq!(config.stop_deadline, Duration::from_secs(10 + 90 + 10));
+
+    // Chosen by name, by the topic that was set, or not at all.
+    assert_eq!(config.stream(Some("bee")).unwrap().kafka.topic, "b");
+    assert!(config.stream(Some("b")).unwrap_err().to_string().contains("a, bee"));
+    assert!(config.stream(None).unwrap_err().to_string().contains("--stream: a, bee"));
+    for (topic, found) in [("b", "bee"), ("elsewhere", "elsewhere")] {
+        raw.kafka.topic = topic.into();
+        let given = Given { topic: true, collection: false };
+        let config = validate(&Loaded { given, ..loaded(raw.clone()) }).unwrap();
+        assert_eq!(config.stream(None).unwrap().name, found);
+    }
+}
+
+#[test]
+fn queries_are_answered_from_a_collection_that_is_filled() {
+    let raw = streams([
+        |one| (one.topic, one.collection) = (Some("a".into()), "x".into()),
+        |two| (two.topic, two.collection) = (Some("b".into()), "y".into()),
+    ]);
+    let served = |raw: &RawConfig, collection: bool| {
+        let given = Given { topic: false, collection };
+        validate(&Loaded { given, ..loaded(raw.clone()) }).unwrap().milvus.collection
+    };
+    assert_eq!(served(&raw, false), "x", "the first's, where nobody said");
+    assert_eq!(served(&raw, true), "livedex", "what was said");
+    let raw = streams([
+        |one| (one.topic, one.collection) = (Some("a".into()), "x".into()),
+        |two| two.topic = Some("b".into()),
+    ]);
+    assert_eq!(served(&raw, false), "livedex", "one of them fills it");
+}
+
+#[test]
+fn every_problem_of_the_streams_is_reported_at_once() {
+    let mut raw = streams([
+        |one| one.topic = Some("a".into()),
+        |two| {
+            two.topic = Some("a".into());
+            two.chunk.max_tokens = 1;
+            two.group = String::new();
+            two.ingest.waves_in_flight = 99;
+            two.name = Some("two words".into());
+        },
+        |three| {
+            three.collection = "livedex_deleted".into();
+            three.mapping.format = Format::Json;
+        },
+        |four| {
+            four.topic = Some("d".into());
+            four.dead_letter_topic = Some("a".into());
+            four.collection = "1x".into();
+        },
+        |five| (five.topic, five.collection) = (Some("a".into()), "x".into()),
+    ]);
+    // Once, and not for every stream that has it from there.
+    raw.ingest.wave_bytes = 0;
+    for stream in &mut raw.streams {
+        stream.ingest.wave_bytes = 0;
+    }
+    let found = problems(|r| *r = raw);
+    let keys: Vec<_> = found.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(
+        keys,
+        [
+            "ingest.wave_bytes",
+            "streams[1].name",
+            "streams[1].group",
+            "streams[1].chunk.max_tokens",
+            "streams[1].ingest.wave_bytes",
+            "streams[1].ingest.waves_in_flight",
+            "streams[2].topic",
+            "streams[2].mapping.text",
+            "streams[3].collection",
+            "streams[1].topic",
+            "streams[1].chunk",
+            "streams[2].collection",
+            "streams[3].dead_letter_topic",
+            "streams[4].name",
+            "streams[4].topic",
+        ],
+        "{found:#?}"
+    );
 }
