@@ -33,7 +33,10 @@ BENCH_PYTHON := $(or $(LIVEDEX_BENCH_PYTHON),$(BENCH_VENV)/bin/python)
 BENCH ?=
 PARITY ?=
 
-.PHONY: help preflight build demo test test-deps lint ci bench bench-parity bench-fusion bench-deps clean
+FUZZ ?= decoding chunking filtering watermark
+FUZZ_SECONDS ?= 60
+
+.PHONY: help preflight build demo test test-deps lint ci bench bench-parity bench-fusion bench-deps fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +112,17 @@ $(BENCH_VENV)/bin/python: benches/requirements.txt
 	python3 -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install -r benches/requirements.txt
 	touch $@
+
+# rustup's `cargo`: libFuzzer needs a nightly compiler. Finds stay in fuzz/artifacts; one that is
+# mended goes to fuzz/seeds, which every test run reads.
+fuzz: ## libFuzzer on the oracles, a minute each (FUZZ="decoding" FUZZ_SECONDS=600)
+	@cargo fuzz --version >/dev/null 2>&1 || \
+	    { echo "missing: cargo-fuzz (cargo install --locked cargo-fuzz)" >&2; exit 1; }
+	@for target in $(FUZZ); do \
+	    mkdir -p fuzz/corpus/$$target; \
+	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds schemas/examples/document.v1 -- \
+	        -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 || exit 1; \
+	done
 
 clean: ## removes target/ and .livedex/
 	rm -rf target .livedex

@@ -30,26 +30,29 @@ use crate::{
 
 /// Why a filter cannot be asked of Milvus. Never holds a value of the filter.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(crate) enum RenderError {
+pub enum RenderError {
     /// A limit of the tree.
     #[error(transparent)]
     Invalid(#[from] FilterError),
     /// A metadata key that a Milvus expression cannot name.
     #[error("a metadata key in the filter {problem}")]
-    Key { problem: &'static str },
+    Key {
+        /// What about it.
+        problem: &'static str,
+    },
     /// Booleans have no order.
     #[error("a boolean in the filter can only be compared with eq, ne and in")]
     BoolOrder,
     /// Milvus reads the digits without their sign, so the lowest integer overflows.
     #[error("an integer in the filter is below the limit {limit}")]
-    TooLow { limit: i64 },
+    TooLow {
+        /// The lowest that can be asked.
+        limit: i64,
+    },
 }
 
 /// The filter text of a search: empty if neither is given.
-pub(crate) fn render(
-    filter: Option<&Filter>,
-    tenant: Option<&Tenant>,
-) -> Result<String, RenderError> {
+pub fn render(filter: Option<&Filter>, tenant: Option<&Tenant>) -> Result<String, RenderError> {
     let mut out = String::new();
     if let Some(filter) = filter {
         filter.validate()?;

@@ -17,7 +17,7 @@
 //! - `collection`: creating, checking, loading, counting, dropping it
 //! - `ledger`: the collection of deletions beside it
 //! - `literal`: strings and numbers in filter text
-//! - `filter`: the typed filter tree as filter text (INV-6)
+//! - [`filter`]: the typed filter tree as filter text (INV-6)
 //! - `columns`: rows to columns and back
 //! - `batch`: rows cut into upserts bounded in rows and bytes
 //! - `page`: queries larger than one reply
@@ -33,7 +33,7 @@ mod columns;
 pub mod config;
 mod connect;
 pub mod error;
-mod filter;
+pub mod filter;
 mod ledger;
 mod literal;
 pub mod names;
