@@ -2,19 +2,20 @@
 //!
 //! Guarantees: chunks are slices of the text (of an HTML page: of its main content as markdown),
 //! in order; all text but white space is in a chunk; none spans two sections of a markdown text;
-//! each, together with its context, has at most [`ChunkConfig::max_tokens`] tokens and at most
-//! [`MAX_CHUNK_TEXT_BYTES`] bytes.
+//! none is only a fence of code, unless its section is; each, together with its context, has at
+//! most [`ChunkConfig::max_tokens`] tokens and at most [`MAX_CHUNK_TEXT_BYTES`] bytes.
 //!
-//! Where a text is cut is text-splitter's work (blocks, lines, sentences, words, characters, the
-//! largest that fits).
+//! What of a section goes together is decided in `pack`; where a long paragraph, or a long line,
+//! is cut is text-splitter's work (sentences, words, characters, the largest that fits).
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use text_splitter::{MarkdownSplitter, TextSplitter};
 
 use self::{
     context::{context, cut},
-    sections::{Outline, Section},
+    pack::Budget,
+    sections::{Block, Form, Outline, Section},
     sizer::{Sizer, WordCounts},
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
 };
 
 mod context;
+mod pack;
 mod sections;
 mod sizer;
 
@@ -207,7 +209,7 @@ struct Run<'text, 'a> {
     chunks: Vec<Chunk>,
 }
 
-impl Run<'_, '_> {
+impl<'text> Run<'text, '_> {
     fn section(&mut self, section: &Section) -> Result<(), ChunkError> {
         let ChunkConfig { max_tokens, overlap_tokens } = self.chunker.config;
         let tokens = self.chunker.tokens.as_ref();
@@ -222,45 +224,86 @@ impl Run<'_, '_> {
         let limit = max_tokens.max(n_context + n_text);
         let max_bytes = (n_text * MAX_BYTES_PER_TOKEN).min(MAX_CHUNK_TEXT_BYTES);
 
-        for piece in &section.pieces {
-            let text = &self.text[piece.range.clone()];
-            let sizer = Sizer::new(text, tokens, self.words, max_bytes);
-            let config = text_splitter::ChunkConfig::new(n_text).with_sizer(&sizer);
-            // The overlap is a quarter of the budget at most and the text gets half of it.
-            let config = match config.with_overlap(overlap_tokens) {
-                Ok(config) => config,
-                Err(_) => text_splitter::ChunkConfig::new(n_text).with_sizer(&sizer),
+        let budget = Budget { tokens: n_text, bytes: max_bytes, overlap: overlap_tokens };
+        let limits = Limits { heading: &section.heading, tokens: limit, budget };
+        let (text, words) = (self.text, self.words);
+        let count = |text| words.sum(text, tokens);
+        for group in pack::blocks(text, &section.blocks, budget, &count) {
+            let Some(block) = group.long.map(|index| &section.blocks[index]) else {
+                self.push(&limits, trim_lines(&text[group.range]))?;
+                continue;
             };
-            if piece.is_markdown {
-                for slice in MarkdownSplitter::new(config).chunks(text) {
-                    self.push(&section.heading, slice, limit, max_bytes)?;
-                }
-            } else {
-                for slice in TextSplitter::new(config).chunks(text) {
-                    self.push(&section.heading, slice, limit, max_bytes)?;
+            if block.form != Form::Lines {
+                self.split(&limits, block.clone())?;
+                continue;
+            }
+            for group in pack::lines(text, block, budget, &count) {
+                if group.long.is_none() {
+                    self.push(&limits, trim_lines(&text[group.range]))?;
+                } else {
+                    let line = Block { range: group.range, form: Form::Plain, ..*block };
+                    self.split(&limits, line)?;
                 }
             }
         }
         Ok(())
     }
 
+    /// Adds the chunks of what is longer than one and is cut at its sentences.
+    fn split(&mut self, limits: &Limits<'_>, block: Block) -> Result<(), ChunkError> {
+        let text = self.text;
+        let windows = sections::windows(text, block.range.clone());
+        // A part of it cannot be parsed alone.
+        let is_markdown = block.form == Form::Prose && windows.len() == 1;
+        for window in windows {
+            let tokens = self.chunker.tokens.as_ref();
+            let part = &text[window.clone()];
+            let sizer = Sizer::new(part, tokens, self.words, limits.budget.bytes);
+            let config =
+                || text_splitter::ChunkConfig::new(limits.budget.tokens).with_sizer(&sizer);
+            // The overlap is a quarter of the budget at most and the text gets half of it.
+            let config = config().with_overlap(limits.budget.overlap).unwrap_or_else(|_| config());
+            let slices: Vec<Range<usize>> = match is_markdown {
+                true => ranges(MarkdownSplitter::new(config).chunk_indices(part)),
+                false => ranges(TextSplitter::new(config).chunk_indices(part)),
+            };
+            // Headings and fences say nothing alone: they go with what follows, or at the end with
+            // what is before.
+            let mut held: Option<Range<usize>> = None;
+            let mut bare: Option<Range<usize>> = None;
+            for slice in slices {
+                let slice = window.start + slice.start..window.start + slice.end;
+                let start = bare.as_ref().map_or(slice.start, |bare| bare.start);
+                if slice.end <= block.body || pack::is_fence(&text[slice.clone()]) {
+                    bare = Some(start..slice.end);
+                } else {
+                    bare = None;
+                    if let Some(held) = held.replace(start..slice.end) {
+                        self.push(limits, &text[held])?;
+                    }
+                }
+            }
+            let last = match (held, bare) {
+                (Some(held), Some(bare)) => held.start..bare.end,
+                (Some(last), None) | (None, Some(last)) => last,
+                (None, None) => continue,
+            };
+            self.push(limits, &text[last])?;
+        }
+        Ok(())
+    }
+
     /// Adds a chunk, or its halves if it is too long after all (see [`sizer`]).
-    fn push(
-        &mut self,
-        heading: &str,
-        text: &str,
-        limit: usize,
-        max_bytes: usize,
-    ) -> Result<(), ChunkError> {
+    fn push(&mut self, limits: &Limits<'_>, text: &str) -> Result<(), ChunkError> {
         let text = text.trim_end();
         if text.trim_start().is_empty() {
             return Ok(());
         }
-        let tokens = self.chunker.tokens.count(&embed_text(self.title, heading, text));
+        let tokens = self.chunker.tokens.count(&embed_text(self.title, limits.heading, text));
         let middle = middle(text);
-        if (tokens > limit || text.len() > max_bytes) && middle > 0 {
-            self.push(heading, &text[..middle], limit, max_bytes)?;
-            return self.push(heading, text[middle..].trim_start(), limit, max_bytes);
+        if (tokens > limits.tokens || text.len() > limits.budget.bytes) && middle > 0 {
+            self.push(limits, &text[..middle])?;
+            return self.push(limits, text[middle..].trim_start());
         }
         if self.chunks.len() >= MAX_CHUNKS_PER_DOCUMENT {
             return Err(ChunkError::TooManyChunks {
@@ -272,21 +315,45 @@ impl Run<'_, '_> {
         self.chunks.push(Chunk {
             ordinal: u32::try_from(self.chunks.len()).unwrap_or(u32::MAX),
             text: text.to_owned(),
-            heading: heading.to_owned(),
+            heading: limits.heading.to_owned(),
             tokens,
         });
         Ok(())
     }
 }
 
-/// Where to halve a text: at the white space or else the character before its middle; 0 if it is
-/// one character.
+/// What holds for the chunks of one section.
+struct Limits<'a> {
+    heading: &'a str,
+    /// Tokens of the embedded text.
+    tokens: usize,
+    budget: Budget,
+}
+
+fn ranges<'a>(slices: impl Iterator<Item = (usize, &'a str)>) -> Vec<Range<usize>> {
+    slices.map(|(start, slice)| start..start + slice.len()).collect()
+}
+
+/// Without the empty lines around a text; its first line keeps its indentation.
+fn trim_lines(text: &str) -> &str {
+    let text = text.trim_end();
+    let margin = &text[..text.len() - text.trim_start().len()];
+    &text[margin.rfind('\n').map_or(0, |at| at + 1)..]
+}
+
+/// Where to halve a text: at the white space before its middle or else behind it, or else at a
+/// character; 0 if it is one character. Neither half is only a fence of code if that can be.
 fn middle(text: &str) -> usize {
     let half = text.floor_char_boundary(text.len().div_ceil(2));
-    match text[..half].rfind(char::is_whitespace) {
-        Some(at) if !text[..at].trim().is_empty() => at,
-        _ if half == 0 => text.chars().next().map_or(0, char::len_utf8) % text.len().max(1),
-        _ => half,
+    let is_bare = |part: &str| part.trim().is_empty() || pack::is_fence(part);
+    let is_good = |at: &usize| !is_bare(&text[..*at]) && !is_bare(&text[*at..]);
+    let before = text[..half].rfind(char::is_whitespace).filter(is_good);
+    let mut behind = text[half..].match_indices(char::is_whitespace).map(|(at, _)| half + at);
+    let mut anywhere = (1..half).rev().filter(|&at| text.is_char_boundary(at));
+    match before.or_else(|| behind.find(is_good)).or_else(|| anywhere.find(is_good)) {
+        Some(at) => at,
+        None if half == 0 => text.chars().next().map_or(0, char::len_utf8) % text.len().max(1),
+        None => half,
     }
 }
 

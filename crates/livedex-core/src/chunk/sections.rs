@@ -1,4 +1,4 @@
-//! A document's sections: what stands under one heading, in pieces of bounded length.
+//! A document's sections: what stands under one heading, block by block.
 //!
 //! No chunk spans two sections. A chunk then has one heading path, and an edit in one section
 //! moves no boundary in another: the other chunks keep their ids and their vectors.
@@ -7,28 +7,42 @@ use std::ops::Range;
 
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
-use super::context::{SEPARATOR, cut};
+use super::{
+    context::{SEPARATOR, cut},
+    pack::is_fence,
+};
 use crate::limits::MAX_HEADING_BYTES;
 
-/// Bytes of one piece. text-splitter walks all that is left of its input for every chunk, so
-/// its time is quadratic in the length of what it is given.
-const MAX_PIECE_BYTES: usize = 32 * 1024;
+/// Bytes of what text-splitter is given at once.
+const MAX_WINDOW_BYTES: usize = 32 * 1024;
 
 /// A part of a document under one heading path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Section {
     /// The headings above it, its own last, joined by [`SEPARATOR`].
     pub(super) heading: String,
-    /// Where it is cut before it is split, in order and without gaps.
-    pub(super) pieces: Vec<Piece>,
+    /// In order and without gaps.
+    pub(super) blocks: Vec<Block>,
 }
 
-/// A range of the text that is split as one.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+/// A top-level block, with the headings in front of it and the white space behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
     pub(super) range: Range<usize>,
-    /// Whether its markdown can be parsed alone.
-    pub(super) is_markdown: bool,
+    /// Where its own text begins, behind the headings.
+    pub(super) body: usize,
+    pub(super) form: Form,
+}
+
+/// How a block is cut that is longer than a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// At its sentences: a text that is no markdown.
+    Plain,
+    /// At its sentences: a paragraph, a quote.
+    Prose,
+    /// Between its lines: code, a table, a list, HTML.
+    Lines,
 }
 
 /// The sections of a document, with the level-1 heading it begins with.
@@ -38,54 +52,56 @@ pub(super) struct Outline {
     pub(super) sections: Vec<Section>,
 }
 
-/// Plain text has one section.
+/// Plain text is one block.
 pub(super) fn plain(text: &str) -> Outline {
-    let mut pieces = Vec::new();
-    cut_plain(text, 0..text.len(), &mut pieces);
-    Outline { title: None, sections: vec![Section { heading: String::new(), pieces }] }
+    let block = Block { range: 0..text.len(), body: 0, form: Form::Plain };
+    Outline { title: None, sections: vec![Section { heading: String::new(), blocks: vec![block] }] }
 }
 
-/// A top-level block.
-struct Block {
+/// What the parser finds at the top level.
+struct Top {
     start: usize,
-    heading: Option<(HeadingLevel, String)>,
+    what: What,
+}
+
+enum What {
+    Heading(HeadingLevel, String),
+    Body(Form),
 }
 
 /// The sections of a markdown text. Headings inside quotes and lists open none. A heading without
 /// a text of its own belongs to the section that follows.
 pub(super) fn markdown(text: &str) -> Outline {
-    let blocks = top_level_blocks(text);
-    let title = blocks.first().and_then(|block| match &block.heading {
-        Some((HeadingLevel::H1, heading)) if !heading.is_empty() => Some(heading.clone()),
+    let found = top_level(text);
+    let title = found.first().and_then(|top| match &top.what {
+        What::Heading(HeadingLevel::H1, heading) if !heading.is_empty() => Some(heading.clone()),
         _ => None,
     });
 
     let mut sections = Vec::new();
     let mut path: Vec<(HeadingLevel, String)> = Vec::new();
     let mut start = 0;
-    let mut has_body = false;
-    let mut body_starts = Vec::new();
-    for block in blocks {
-        if let Some((level, heading)) = block.heading {
-            if has_body {
-                sections.push(section(text, &path, start..block.start, &body_starts));
-                start = block.start;
-                has_body = false;
-                body_starts.clear();
+    let mut bodies: Vec<(usize, Form)> = Vec::new();
+    for top in found {
+        match top.what {
+            What::Heading(level, heading) => {
+                if !bodies.is_empty() {
+                    sections.push(section(text, &path, start..top.start, &bodies));
+                    start = top.start;
+                    bodies.clear();
+                }
+                path.retain(|(above, _)| *above < level);
+                path.push((level, heading));
             }
-            path.retain(|(above, _)| *above < level);
-            path.push((level, heading));
-        } else {
-            has_body = true;
-            body_starts.push(block.start);
+            What::Body(form) => bodies.push((top.start, form)),
         }
     }
-    sections.push(section(text, &path, start..text.len(), &body_starts));
+    sections.push(section(text, &path, start..text.len(), &bodies));
     Outline { title, sections }
 }
 
-fn top_level_blocks(text: &str) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
+fn top_level(text: &str) -> Vec<Top> {
+    let mut found: Vec<Top> = Vec::new();
     let mut depth = 0_usize;
     // The heading that is being read.
     let mut open: Option<String> = None;
@@ -96,14 +112,15 @@ fn top_level_blocks(text: &str) -> Vec<Block> {
             Event::End(_) => depth = depth.saturating_sub(1),
             _ => {}
         }
+        let start = range.start;
         match event {
             Event::Start(Tag::Heading { level, .. }) if is_top_level => {
                 open = Some(String::new());
-                blocks.push(Block { start: range.start, heading: Some((level, String::new())) });
+                found.push(Top { start, what: What::Heading(level, String::new()) });
             }
             Event::End(TagEnd::Heading(_)) => {
-                if let (Some(heading), Some(block)) = (open.take(), blocks.last_mut())
-                    && let Some((_, slot)) = &mut block.heading
+                if let (Some(heading), Some(top)) = (open.take(), found.last_mut())
+                    && let What::Heading(_, slot) = &mut top.what
                 {
                     *slot = heading.split_whitespace().collect::<Vec<_>>().join(" ");
                 }
@@ -119,53 +136,70 @@ fn top_level_blocks(text: &str) -> Vec<Block> {
                 }
             }
             Event::End(_) => {}
-            _ if is_top_level => blocks.push(Block { start: range.start, heading: None }),
+            event if is_top_level => found.push(Top { start, what: What::Body(form(&event)) }),
             _ => {}
         }
     }
-    blocks
+    found
 }
 
+fn form(event: &Event<'_>) -> Form {
+    match event {
+        Event::Start(
+            Tag::CodeBlock(_)
+            | Tag::HtmlBlock
+            | Tag::List(_)
+            | Tag::Table(_)
+            | Tag::DefinitionList
+            | Tag::MetadataBlock(_),
+        )
+        | Event::Html(_) => Form::Lines,
+        _ => Form::Prose,
+    }
+}
+
+/// `bodies`: where the blocks begin that are no headings.
 fn section(
     text: &str,
     path: &[(HeadingLevel, String)],
     range: Range<usize>,
-    body_starts: &[usize],
+    bodies: &[(usize, Form)],
 ) -> Section {
     let headings: Vec<&str> =
         path.iter().map(|(_, heading)| heading.as_str()).filter(|h| !h.is_empty()).collect();
     let heading = cut(&headings.join(SEPARATOR), MAX_HEADING_BYTES).to_owned();
-    let mut pieces = Vec::new();
-    let mut start = range.start;
-    // Whole blocks as long as they fit together.
-    let ends = body_starts.iter().copied().filter(|at| *at > range.start).chain([range.end]);
-    let mut fitting_end = start;
-    for end in ends {
-        if end - start > MAX_PIECE_BYTES && fitting_end > start {
-            push_piece(text, start..fitting_end, &mut pieces);
-            start = fitting_end;
+    // The headings belong to the first block. Without any block they are all there is.
+    let first = bodies.first().copied().unwrap_or((range.end, Form::Prose));
+    let starts = std::iter::once((range.start, first))
+        .chain(bodies.iter().skip(1).map(|&body| (body.0, body)));
+    let ends = bodies.iter().skip(1).map(|(start, _)| *start).chain([range.end]);
+    let mut blocks: Vec<Block> = Vec::new();
+    // Code without a line in it says nothing alone: it goes with the block before it, or, where
+    // nothing is before it, with the one behind.
+    let mut is_all_bare = true;
+    for ((start, (body, form)), end) in starts.zip(ends).filter(|((start, _), end)| start < end) {
+        let mut lines = text[body..end].lines();
+        let is_bare = body < end && lines.all(|line| line.trim().is_empty() || is_fence(line));
+        match blocks.last_mut() {
+            Some(last) if is_bare => last.range.end = end,
+            Some(last) if is_all_bare => {
+                *last = Block { range: last.range.start..end, body, form };
+            }
+            _ => blocks.push(Block { range: start..end, body, form }),
         }
-        fitting_end = end;
+        is_all_bare &= is_bare;
     }
-    push_piece(text, start..range.end, &mut pieces);
-    Section { heading, pieces }
+    Section { heading, blocks }
 }
 
-fn push_piece(text: &str, range: Range<usize>, pieces: &mut Vec<Piece>) {
-    if range.len() > MAX_PIECE_BYTES {
-        // One block longer than a piece (a dump in a code fence): cut as plain text.
-        cut_plain(text, range, pieces);
-    } else if !range.is_empty() {
-        pieces.push(Piece { range, is_markdown: true });
-    }
-}
-
-/// Cuts at the last empty line of each window, or else its last line end, white space or
-/// character.
-fn cut_plain(text: &str, range: Range<usize>, pieces: &mut Vec<Piece>) {
+/// Cuts what is too long for text-splitter, which walks all that is left of its input for every
+/// chunk, so that its time is quadratic: at the last empty line of each window, or else its last
+/// line end, white space or character.
+pub(super) fn windows(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
+    let mut windows = Vec::new();
     let mut start = range.start;
-    while range.end - start > MAX_PIECE_BYTES {
-        let limit = text.floor_char_boundary(start + MAX_PIECE_BYTES);
+    while range.end - start > MAX_WINDOW_BYTES {
+        let limit = text.floor_char_boundary(start + MAX_WINDOW_BYTES);
         let window = &text[start..limit];
         let is_late = |at: &usize| *at > window.len() / 2;
         let length = window
@@ -175,12 +209,13 @@ fn cut_plain(text: &str, range: Range<usize>, pieces: &mut Vec<Piece>) {
             .or_else(|| window.rfind('\n').map(|at| at + 1).filter(is_late))
             .or_else(|| window.rfind(char::is_whitespace).filter(is_late))
             .unwrap_or(window.len());
-        pieces.push(Piece { range: start..start + length, is_markdown: false });
+        windows.push(start..start + length);
         start += length;
     }
     if start < range.end {
-        pieces.push(Piece { range: start..range.end, is_markdown: false });
+        windows.push(start..range.end);
     }
+    windows
 }
 
 #[cfg(test)]
@@ -195,13 +230,13 @@ mod tests {
         let mut sections = Vec::new();
         for section in outline.sections {
             let start = end;
-            for piece in &section.pieces {
-                assert_eq!(piece.range.start, end, "pieces leave no gap");
-                end = piece.range.end;
+            for block in &section.blocks {
+                assert_eq!(block.range.start, end, "blocks leave no gap");
+                end = block.range.end;
             }
             sections.push((section.heading, text[start..end].trim().to_owned()));
         }
-        assert_eq!(end, text.len(), "pieces reach the end");
+        assert_eq!(end, text.len(), "blocks reach the end");
         sections
     }
 
@@ -258,24 +293,41 @@ mod tests {
     }
 
     #[test]
-    fn long_sections_become_pieces() {
-        let paragraph = "word ".repeat(2000);
-        let text = format!("# A\n\n{}", format!("{paragraph}\n\n").repeat(10));
-        let long = markdown(&text);
-        let pieces = &long.sections[0].pieces;
-        assert_eq!(pieces.len(), 4);
-        assert!(pieces.iter().all(|p| p.range.len() <= MAX_PIECE_BYTES && p.is_markdown));
+    fn blocks_know_their_headings_and_how_they_are_cut() {
+        let text = "# A\n\n## B\n\ntext\n\n- item\n- item\n\n```\ncode\n```\n\n> quote\n\n<div>\n</div>\n\n| a |\n|---|\n| b |\n";
+        let outline = markdown(text);
+        let forms: Vec<(&str, Form)> = outline.sections[0]
+            .blocks
+            .iter()
+            .map(|block| (text[block.body..block.range.end].trim(), block.form))
+            .collect();
+        let expect = [
+            ("text", Form::Prose),
+            ("- item\n- item", Form::Lines),
+            ("```\ncode\n```", Form::Lines),
+            ("> quote", Form::Prose),
+            ("<div>\n</div>", Form::Lines),
+            ("| a |\n|---|\n| b |", Form::Lines),
+        ];
+        assert_eq!(forms, expect);
+        assert_eq!(outline.sections[0].blocks[0].range.start, 0);
+    }
 
-        let fence = format!("# A\n\n```\n{}```\n", "line of code\n".repeat(20_000));
-        outline(&fence);
-        let long = markdown(&fence);
-        let pieces = &long.sections[0].pieces;
-        assert!(pieces.iter().all(|p| p.range.len() <= MAX_PIECE_BYTES));
-        assert!(pieces.iter().any(|p| !p.is_markdown));
-
-        let unbroken = "é".repeat(100_000);
-        let pieces = &plain(&unbroken).sections[0].pieces;
-        assert!(pieces.iter().all(|p| unbroken.is_char_boundary(p.range.end)));
-        assert_eq!(pieces.last().unwrap().range.end, unbroken.len());
+    #[test]
+    fn long_texts_come_in_windows() {
+        let check = |text: &str| {
+            let windows = windows(text, 0..text.len());
+            let mut end = 0;
+            for window in windows {
+                assert!(window.start == end && window.len() <= MAX_WINDOW_BYTES);
+                assert!(text.is_char_boundary(window.end));
+                end = window.end;
+            }
+            assert_eq!(end, text.len());
+        };
+        check("");
+        check(&format!("{}\n\n", "word ".repeat(2000)).repeat(10));
+        check(&"line of code\n".repeat(20_000));
+        check(&"\u{e9}".repeat(100_000));
     }
 }

@@ -28,6 +28,11 @@ pub(super) struct WordCounts<'text> {
 }
 
 impl<'text> WordCounts<'text> {
+    /// Tokens of `text`, word by word.
+    pub(super) fn sum(&self, text: &'text str, tokens: &dyn TokenCounter) -> usize {
+        words(text).map(|word| self.count(word, tokens)).sum()
+    }
+
     fn count(&self, word: &'text str, tokens: &dyn TokenCounter) -> usize {
         if word.is_empty() {
             return 0;
@@ -62,17 +67,24 @@ impl<'text, 'a> Sizer<'text, 'a> {
     ) -> Self {
         let mut ends = vec![0];
         let mut sums = vec![0];
-        let mut sum = 0;
-        let mut start = 0;
-        while start < text.len() {
-            let end = start + word_length(&text[start..]);
-            sum += words.count(&text[start..end], tokens);
+        let (mut end, mut sum) = (0, 0);
+        for word in self::words(text) {
+            end += word.len();
+            sum += words.count(word, tokens);
             ends.push(end);
             sums.push(sum);
-            start = end;
         }
         Self { text, tokens, words, ends, sums, max_bytes }
     }
+}
+
+/// The words of a text, which together are the text.
+fn words(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let (word, rest) = text.split_at(word_length(text));
+        text = rest;
+        (!word.is_empty()).then_some(word)
+    })
 }
 
 /// The length of the first word of a text that is not empty: white space, then what follows it.
