@@ -63,6 +63,11 @@ pub const MAX_UPSERT_ROWS: usize = 1000;
 /// (milvus discussion #32754).
 pub const MAX_UPSERT_BYTES: usize = 8 * 1024 * 1024;
 
+/// Rows of a wave that are embedded and written at once: their vectors are held in memory. The
+/// document that crosses it is still taken, so that there are less than this and
+/// [`MAX_CHUNKS_PER_DOCUMENT`]. A wave of 8 MiB of prose has some 10,000 and is not cut.
+pub const MAX_WAVE_ROWS: usize = 16_384;
+
 /// Documents of one diff query: their ids together stay far below the RPC limit.
 pub const MAX_DIFF_DOCUMENTS: usize = 64;
 

@@ -1,6 +1,6 @@
 //! What a chunk looks like in the collection.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     chunk::{Chunked, embed_text},
@@ -26,8 +26,8 @@ pub struct ChunkFields {
     pub title: String,
     /// The document's URL; empty if it has none.
     pub url: String,
-    /// The document's metadata.
-    pub metadata: Metadata,
+    /// The document's metadata; its chunks share it.
+    pub metadata: Arc<Metadata>,
     /// The producer's version; empty if it gave none.
     pub version: String,
     /// When the producer changed the document, milliseconds since 1970; 0 if it did not say.
@@ -83,6 +83,7 @@ pub fn prepare(
     let url = document.url.clone().unwrap_or_default();
     let version = document.version.clone().unwrap_or_default();
     let updated_at_ms = document.updated_at_ms.unwrap_or(0);
+    let metadata = Arc::new(document.metadata.clone());
     let mut occurrences: HashMap<ContentHash, u32> = HashMap::new();
     chunked
         .chunks
@@ -101,7 +102,7 @@ pub fn prepare(
                 heading: chunk.heading,
                 title: title.clone(),
                 url: url.clone(),
-                metadata: document.metadata.clone(),
+                metadata: metadata.clone(),
                 version: version.clone(),
                 updated_at_ms,
                 content_hash,
@@ -126,7 +127,7 @@ fn attributes_hash(fields: &ChunkFields) -> ContentHash {
         fields.version.clone().into_bytes(),
         fields.updated_at_ms.to_le_bytes().to_vec(),
     ];
-    for (key, value) in &fields.metadata {
+    for (key, value) in &*fields.metadata {
         parts.push(key.clone().into_bytes());
         match value {
             MetadataValue::Bool(value) => parts.push(vec![b'b', u8::from(*value)]),

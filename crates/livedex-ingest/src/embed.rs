@@ -2,7 +2,7 @@
 //!
 //! All new texts of a wave go to the embedder in one call, so that its micro-batches fill.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use livedex_core::{
     ids::ChunkId,
@@ -40,7 +40,8 @@ pub(crate) async fn vectors(
         let found = stored.remove(&row.fields.id).filter(|vector| check(vector, dimension).is_ok());
         if found.is_none() {
             row.is_stored = false;
-            texts.push(row.embed_text.clone());
+            // Nobody asks for it again.
+            texts.push(mem::take(&mut row.embed_text));
         }
         vectors.push(found.map(Ok));
     }

@@ -5,12 +5,13 @@
 //! topic has it. When a document's last event cannot be applied, the one before it is applied
 //! instead: it would otherwise be neither in the collection nor in the dead-letter topic.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use livedex_core::{
     chunk::Chunker,
     diff::is_replay,
     document::Change,
+    limits::MAX_WAVE_ROWS,
     ports::{Acknowledger, ChunkStore, DeadLetters, Embedder},
     record::{DeadLetterReason, RawRecord, Stage},
     row::ChunkRow,
@@ -64,9 +65,13 @@ pub(crate) async fn run(context: Arc<Context>, wave: Wave) -> Result<(), IngestE
 /// could not be applied.
 async fn round(context: &Arc<Context>, events: Vec<Event>) -> Result<Vec<Event>, IngestError> {
     let mut failures = Failures::default();
-    let jobs = compare(context, events, &mut failures).await?;
-    let jobs = embed(context, jobs, &mut failures).await?;
-    apply(context, jobs, &mut failures).await;
+    let mut waiting = compare(context, events, &mut failures).await;
+    while !waiting.is_empty() {
+        let jobs;
+        (jobs, waiting) = plan_some(context, waiting, &mut failures).await?;
+        let jobs = embed(context, jobs, &mut failures).await?;
+        apply(context, jobs, &mut failures).await;
+    }
     // Last: a dead-letter topic that is away must not keep the others waiting.
     for (record, reason) in &failures.refused {
         bury(context, record, reason).await;
@@ -107,14 +112,14 @@ struct Job {
     plan: Plan,
 }
 
-/// Reads what is stored, finishes replays, and plans the others.
+/// Reads what is stored, finishes replays, and returns the others.
 async fn compare(
-    context: &Arc<Context>,
+    context: &Context,
     events: Vec<Event>,
     failures: &mut Failures,
-) -> Result<Vec<Job>, IngestError> {
+) -> VecDeque<(Event, Known)> {
     let read = read(context, &events).await;
-    let mut to_plan: Vec<(Event, Known)> = Vec::with_capacity(events.len());
+    let mut to_plan = VecDeque::with_capacity(events.len());
     for (event, (end, known)) in events.into_iter().zip(read) {
         match end {
             End::Dropped => failures.drop(event.earlier),
@@ -131,23 +136,35 @@ async fn compare(
                     }
                     finish(context, &event.record, Outcome::Replay, replayed);
                 } else {
-                    to_plan.push((event, known));
+                    to_plan.push_back((event, known));
                 }
             }
         }
     }
+    to_plan
+}
 
+/// Plans events until there are [`MAX_WAVE_ROWS`] to write, so that a wave of many short sections
+/// does not fill the memory with vectors. Returns what is left.
+async fn plan_some(
+    context: &Arc<Context>,
+    mut waiting: VecDeque<(Event, Known)>,
+    failures: &mut Failures,
+) -> Result<(Vec<Job>, VecDeque<(Event, Known)>), IngestError> {
     let timer = StepTimer::start("chunk");
     let worker = context.clone();
-    let planned = tokio::task::spawn_blocking(move || {
+    let (planned, waiting) = tokio::task::spawn_blocking(move || {
         let fingerprint = &worker.embedder.info().fingerprint;
-        to_plan
-            .into_iter()
-            .map(|(event, known)| {
-                let plan = plan(&event, &known, &worker.chunker, fingerprint);
-                (event.record, event.earlier, plan)
-            })
-            .collect::<Vec<_>>()
+        let mut planned = Vec::new();
+        let mut n_rows = 0;
+        while n_rows < MAX_WAVE_ROWS
+            && let Some((event, known)) = waiting.pop_front()
+        {
+            let plan = plan(&event, &known, &worker.chunker, fingerprint);
+            n_rows += plan.as_ref().map_or(0, |plan| plan.rows.len());
+            planned.push((event.record, event.earlier, plan));
+        }
+        (planned, waiting)
     })
     .await
     .map_err(|error| IngestError::Panic(error.to_string()))?;
@@ -160,7 +177,7 @@ async fn compare(
             Err(reason) => failures.refuse(record, earlier, reason),
         }
     }
-    Ok(jobs)
+    Ok((jobs, waiting))
 }
 
 /// Finds a vector for every row to write.

@@ -1,6 +1,6 @@
 //! `reply.v1`: the hits of a query.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use livedex_core::{document::Metadata, ports::ModelInfo, query};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -154,7 +154,7 @@ impl Hit {
             heading: some(fields.heading),
             ordinal: fields.ordinal,
             text: include_text.then_some(fields.text),
-            metadata: include_metadata.then_some(fields.metadata),
+            metadata: include_metadata.then(|| Arc::unwrap_or_clone(fields.metadata)),
             version: some(fields.version),
             updated_at: Some(fields.updated_at_ms).filter(|ms| *ms != 0).and_then(format_millis),
             score: hit.score,

@@ -19,7 +19,7 @@ pub(crate) async fn all(uri: String) -> Result<()> {
     let store = collection(&uri, "filters", 2).await?;
     for (id, tenant, updated_at, metadata) in documents() {
         let mut row = row(&key(tenant, id)?, 0, id, vec![1.0, 0.0]);
-        row.fields.metadata = metadata;
+        row.fields.metadata = metadata.into();
         row.fields.updated_at_ms = updated_at;
         store.upsert(&[row], &[]).await?;
     }

@@ -54,7 +54,7 @@ pub(crate) fn row(document: &DocumentKey, ordinal: u32, text: &str, vector: Vec<
         heading: "One > Two".to_owned(),
         title: "Title".to_owned(),
         url: "https://example.com/?a=1&b=2".to_owned(),
-        metadata,
+        metadata: metadata.into(),
         version: "v1".to_owned(),
         updated_at_ms: 1_700_000_000_000,
         content_hash: ContentHash::of([text.as_bytes()]),

@@ -1,6 +1,6 @@
 //! Writing, reading and deleting rows.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use anyhow::{Result, ensure};
 use livedex_core::{
@@ -44,7 +44,7 @@ async fn every_field_comes_back(uri: &str) -> Result<()> {
     let document = key("tenant", "doc")?;
     let mut full =
         row(&document, 9, "text with \"quotes\"\nand lines \u{1F600}", vec![0.6, 0.8, 0.0]);
-    full.fields.metadata.extend([
+    Arc::make_mut(&mut full.fields.metadata).extend([
         ("bool".to_owned(), MetadataValue::Bool(true)),
         ("int".to_owned(), MetadataValue::Int(-3)),
         ("large".to_owned(), MetadataValue::Int(i64::MAX)),
@@ -55,7 +55,7 @@ async fn every_field_comes_back(uri: &str) -> Result<()> {
         ("key with \" and \\".to_owned(), MetadataValue::Int(1)),
     ]);
     let mut empty = row(&document, 0, "", vec![0.0, 0.0, 1.0]);
-    empty.fields.metadata.clear();
+    empty.fields.metadata = Arc::default();
     let fields = &mut empty.fields;
     for text in [&mut fields.heading, &mut fields.title, &mut fields.url, &mut fields.version] {
         text.clear();

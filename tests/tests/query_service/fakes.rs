@@ -10,7 +10,6 @@ use std::{
 
 use async_trait::async_trait;
 use livedex_core::{
-    document::Metadata,
     ids::{ChunkId, ContentHash, DocumentId, DocumentKey, Tenant},
     ports::{Embedder, ModelError, ModelInfo, Reranker, Retriever, ServiceError, TokenCounter},
     query::{Candidate, SearchRequest},
@@ -154,7 +153,7 @@ fn candidate(index: usize, bytes: usize) -> Candidate {
             heading: "Heading".into(),
             title: "Title".into(),
             url: format!("https://example.org/{index}"),
-            metadata: Metadata::new(),
+            metadata: Default::default(),
             version: String::new(),
             updated_at_ms: 0,
             content_hash: hash(&text),

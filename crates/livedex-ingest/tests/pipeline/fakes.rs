@@ -133,6 +133,8 @@ pub(crate) struct FakeEmbedder {
     info: ModelInfo,
     pub(crate) texts: AtomicUsize,
     pub(crate) calls: AtomicUsize,
+    /// Texts of the largest call.
+    pub(crate) largest: AtomicUsize,
     /// How many calls may answer; a test that wants to hold embedding back starts at 0.
     pub(crate) gate: Semaphore,
     pub(crate) is_dead: Mutex<bool>,
@@ -151,6 +153,7 @@ impl FakeEmbedder {
             },
             texts: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
+            largest: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             is_dead: Mutex::new(false),
             n_overloaded: AtomicUsize::new(0),
@@ -180,6 +183,7 @@ impl Embedder for FakeEmbedder {
         texts: Vec<String>,
     ) -> Result<Vec<Result<Vec<f32>, ModelError>>, ModelError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        self.largest.fetch_max(texts.len(), Ordering::SeqCst);
         self.gate.acquire().await.unwrap().forget();
         if *self.is_dead.lock().unwrap() {
             return Err(ModelError::Dead("the device is gone".into()));

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use livedex_core::ports::SourceEvent;
+use livedex_core::{
+    limits::{MAX_CHUNKS_PER_DOCUMENT, MAX_WAVE_ROWS},
+    ports::SourceEvent,
+};
 use livedex_ingest::{PipelineConfig, Summary};
 
 use crate::rig::*;
@@ -185,4 +188,24 @@ async fn caught_up_settles_the_store_once_and_ends_where_asked() {
     until("caught up again", || progress.is_caught_up()).await;
     running.finish().await.unwrap();
     assert_eq!(world.store.settled.load(Ordering::SeqCst), 2, "not when nothing was written");
+}
+
+#[tokio::test]
+async fn a_wave_of_many_short_sections_is_embedded_in_parts() {
+    const SECTIONS: usize = 9000;
+    let world = World::new();
+    let text = format!("x|{}", "# a\n\nb\n\n".repeat(SECTIONS));
+    let ids = ["a", "b", "c", "d"].into_iter().zip(0..);
+    let records = ids.clone().map(|(id, offset)| world.record(offset, id, Some(&text)));
+    let summary = world.run(records.collect(), 4).await;
+    assert_eq!((summary.documents, summary.chunks_embedded), (4, 4 * SECTIONS as u64));
+    for (id, _) in ids {
+        assert_eq!(count(&world, id), SECTIONS);
+    }
+    // Two documents go beyond the limit, so that two are embedded at a time.
+    assert_eq!(world.embedder.calls.load(Ordering::SeqCst), 2);
+    let largest = world.embedder.largest.load(Ordering::SeqCst);
+    assert_eq!(largest, 2 * SECTIONS);
+    assert!(largest < MAX_WAVE_ROWS + MAX_CHUNKS_PER_DOCUMENT);
+    assert_eq!(world.acks.offsets(), [0, 1, 2, 3]);
 }

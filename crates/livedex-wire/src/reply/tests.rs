@@ -21,7 +21,7 @@ fn hit() -> query::Hit {
         heading: "A > B".to_owned(),
         title: "T".to_owned(),
         url: String::new(),
-        metadata: [("k".to_owned(), MetadataValue::Int(1))].into(),
+        metadata: Arc::new([("k".to_owned(), MetadataValue::Int(1))].into()),
         version: String::new(),
         updated_at_ms: 0,
         content_hash: ContentHash::from_stored("c"),
