@@ -1,6 +1,12 @@
 //! An embedder without a model, for suites in which the model does not matter.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use livedex_core::{
@@ -23,6 +29,7 @@ impl TokenCounter for Words {
 #[derive(Debug, Clone)]
 pub struct HashEmbedder {
     info: ModelInfo,
+    embedded: Arc<AtomicU64>,
 }
 
 impl HashEmbedder {
@@ -35,7 +42,13 @@ impl HashEmbedder {
                 dimension,
                 max_tokens: usize::MAX,
             },
+            embedded: Arc::default(),
         }
+    }
+
+    /// Texts of documents that it has embedded, its clones included.
+    pub fn embedded(&self) -> u64 {
+        self.embedded.load(Ordering::Relaxed)
     }
 
     fn vector(&self, text: &str) -> Vec<f32> {
@@ -69,6 +82,7 @@ impl Embedder for HashEmbedder {
         &self,
         texts: Vec<String>,
     ) -> Result<Vec<Result<Vec<f32>, ModelError>>, ModelError> {
+        self.embedded.fetch_add(texts.len() as u64, Ordering::Relaxed);
         Ok(texts.iter().map(|text| Ok(self.vector(text))).collect())
     }
 
@@ -97,6 +111,7 @@ mod tests {
             .into_iter()
             .map(Result::unwrap)
             .collect();
+        assert_eq!(embedder.embedded(), 2);
         let query = embedder.embed_query("one text", None, None).await.unwrap();
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
         assert!((dot(&query, &vectors[0]) - 1.0).abs() < 1e-5);

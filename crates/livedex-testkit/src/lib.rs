@@ -10,11 +10,13 @@
 //! - [`workload`]: documents, updates and deletions from a seed
 //! - [`check`]: compares the whole collection with what it should say
 //! - [`embedder`]: an embedder without a model
+//! - [`data`]: data that is too large to keep beside the code
 //! - [`wait`]: waits for a condition with a deadline
 
 pub mod binary;
 pub mod broker;
 pub mod check;
+pub mod data;
 pub mod embedder;
 pub mod kafka;
 pub mod registry;

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::kafka::Kafka;
+use crate::{data, kafka::Kafka};
 
 /// What a test may need of the machine. The embedded Kafka broker needs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Need {
     OneDnn,
     /// A processor that multiplies bf16 numbers.
     Bf16,
+    /// A set of data by its name.
+    Data(&'static str),
 }
 
 impl Need {
@@ -36,12 +38,13 @@ impl Need {
             Self::OneDnn => livedex_onednn::library().err().map(|error| error.to_string()),
             Self::Bf16 => (!livedex_onednn::has_bf16())
                 .then(|| "this processor has neither AVX512-BF16 nor AMX".to_owned()),
+            Self::Data(set) => data::folder(set).err(),
         }
     }
 
-    /// Whether it can be installed. A processor cannot.
+    /// Whether it can be installed. A processor cannot, and data is not everybody's.
     fn is_software(self) -> bool {
-        self != Self::Bf16
+        !matches!(self, Self::Bf16 | Self::Data(_))
     }
 }
 
