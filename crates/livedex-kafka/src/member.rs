@@ -105,7 +105,9 @@ impl Member {
             // Half the room at most: the other partitions' leases live on the poll thread's polls.
             let session = self.shared.session();
             let wait = self.revoke_timeout.min(session.room() / 2);
-            committer.commit_until(&session, commits, Instant::now() + wait);
+            if !committer.commit_until(&session, commits, Instant::now() + wait) {
+                tracing::warn!("finished records could not be committed and will be read again");
+            }
         }
         lock(&self.shared.table).forget(partitions);
         for &partition in partitions {

@@ -356,10 +356,17 @@ impl Poll {
         self.consumer.context().commit();
     }
 
-    /// Commits what is finished and leaves the group.
+    /// Commits what is finished and leaves the group. While a rebalance is under way the broker
+    /// refuses commits, and it is over only once its members have polled; in a rolling restart
+    /// that is how a worker's end usually begins.
     fn finish(mut self, deadline: Instant) {
         self.stop_reading();
-        let is_ok = self.consumer.context().commit_until(deadline);
+        let mut is_ok = self.consumer.context().commit_until(deadline);
+        while !is_ok && Instant::now() < deadline && self.shared.session().poll() {
+            // Everything is paused, and what comes nevertheless is not tracked.
+            let _ = self.consumer.poll(POLL);
+            is_ok = self.consumer.context().commit_until(deadline);
+        }
         self.meters.in_flight_bytes.set(0.0);
         self.meters.waiting(Depth::default());
         self.meters.paused.set(0.0);
