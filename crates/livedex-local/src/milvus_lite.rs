@@ -38,8 +38,28 @@ impl MilvusLite {
         Ok(server)
     }
 
+    /// As [`MilvusLite::start`], but it works on one request at a time. Its engine takes one writer
+    /// per collection and can miss rows that are being flushed when they are read (milvus_lite
+    /// 3.2.2), so several processes that write, or one that writes and another that reads, need
+    /// this. One process needs it not: its `Milvus` sees to that.
+    pub fn start_serial(venv: &Venv, dir: &Path, port: u16) -> Result<Self, LocalError> {
+        let mut server = Self::spawn_with(venv, &dir.join("data"), dir, port, "serial")?;
+        server.wait_ready(&Stop::new())?;
+        Ok(server)
+    }
+
     /// Starts it without waiting: its data in `data`, its log in `logs`.
     pub fn spawn(venv: &Venv, data: &Path, logs: &Path, port: u16) -> Result<Self, LocalError> {
+        Self::spawn_with(venv, data, logs, port, "parallel")
+    }
+
+    fn spawn_with(
+        venv: &Venv,
+        data: &Path,
+        logs: &Path,
+        port: u16,
+        mode: &str,
+    ) -> Result<Self, LocalError> {
         port::require_free(Service::Milvus, port)?;
         for folder in [data, logs] {
             fs::create_dir_all(folder).map_err(LocalError::io("cannot create", folder))?;
@@ -55,6 +75,7 @@ impl MilvusLite {
         // -u: what it prints before it dies must reach the log. -I: the caller's Python variables and
         // working folder are no business of this environment.
         command.args(["-I", "-u", "-c", SERVER]).arg(data).arg(port.to_string()).arg(&port_file);
+        command.arg(mode);
         let child = Child::spawn("milvus-lite", command, &logs.join("milvus-lite.log"))?;
         Ok(Self { child, port_file, port })
     }

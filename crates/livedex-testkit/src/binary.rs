@@ -47,7 +47,7 @@ impl Livedex {
     /// A folder with this text as its `livedex.toml`.
     pub fn new(config: &str) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("livedex-run-").tempdir()?;
-        let livedex = Self { binary: find_binary()?, environment: Vec::new(), dir };
+        let livedex = Self { binary: find_binary("livedex")?, environment: Vec::new(), dir };
         fs::write(livedex.config(), config)?;
         Ok(livedex)
     }
@@ -161,21 +161,24 @@ impl Finished {
     }
 }
 
-/// `LIVEDEX_BIN`, else the binary beside the folder that this test was built into.
-fn find_binary() -> Result<PathBuf> {
+/// A binary of the workspace: beside `LIVEDEX_BIN` (a path of `livedex`), else beside the folder
+/// that this test was built into.
+pub(crate) fn find_binary(name: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LIVEDEX_BIN") {
         let path = std::path::absolute(path)?;
         if !path.is_file() {
             bail!("LIVEDEX_BIN is {}, which is no file", path.display());
         }
-        return Ok(path);
+        return built(if name == "livedex" { path } else { path.with_file_name(name) });
     }
     // target/debug/deps/suite-0123456789abcdef -> target/debug/livedex
     let test = std::env::current_exe()?;
-    let path =
-        test.ancestors().nth(2).context("the test lies in no target folder")?.join("livedex");
+    built(test.ancestors().nth(2).context("the test lies in no target folder")?.join(name))
+}
+
+fn built(path: PathBuf) -> Result<PathBuf> {
     if !path.is_file() {
-        bail!("no {}: build it first (cargo build -p livedex), or set LIVEDEX_BIN", path.display());
+        bail!("no {}: build it first (cargo build --workspace --bins)", path.display());
     }
     Ok(path)
 }

@@ -12,8 +12,12 @@ use livedex_core::{
     document::Document,
     ids::{ChunkId, DocumentKey},
     record::SourcePosition,
-    row::{ChunkFields, prepare},
+    row::{ChunkFields, ChunkRow, PreparedChunk, prepare},
 };
+
+/// How far a number of a stored vector may be from what was computed: both are the same f32 unless
+/// the server normalises once more.
+const VECTOR_TOLERANCE: f32 = 1e-5;
 
 /// How many examples of each kind a report shows.
 const EXAMPLES: usize = 3;
@@ -33,7 +37,12 @@ pub struct Report {
     pub orphan: Vec<String>,
     /// Rows with the right key and something else that differs.
     pub wrong: Vec<String>,
+    /// Rows whose vector is not that of their text.
+    pub wrong_vectors: Vec<String>,
 }
+
+/// What computes the vector of a text, as the embedder did.
+pub type Vectors<'a> = &'a dyn Fn(&str) -> Vec<f32>;
 
 impl Report {
     /// Whether the collection says exactly what it should.
@@ -41,13 +50,14 @@ impl Report {
         self.kinds().iter().all(|(_, found)| found.is_empty())
     }
 
-    fn kinds(&self) -> [(&'static str, &[String]); 5] {
+    fn kinds(&self) -> [(&'static str, &[String]); 6] {
         [
             ("lost", &self.lost),
             ("stale", &self.stale),
             ("duplicate", &self.duplicate),
             ("orphan", &self.orphan),
             ("wrong", &self.wrong),
+            ("wrong vectors", &self.wrong_vectors),
         ]
     }
 }
@@ -66,25 +76,27 @@ impl fmt::Display for Report {
 }
 
 /// Compares `rows`, all rows of the collection, with the chunks that `expected`, all live
-/// documents in their last version, are cut into. Where a row came from is not compared.
+/// documents in their last version, are cut into. Where a row came from is not compared. Vectors
+/// are, where `vectors` can compute them.
 pub fn check(
-    rows: &[ChunkFields],
+    rows: &[ChunkRow],
     expected: &BTreeMap<DocumentKey, Document>,
     chunker: &Chunker,
     fingerprint: &str,
+    vectors: Option<Vectors<'_>>,
 ) -> Result<Report> {
     let nowhere = SourcePosition { topic: Arc::from(""), partition: 0, offset: 0 };
-    let mut wanted: HashMap<ChunkId, ChunkFields> = HashMap::new();
+    let mut wanted: HashMap<ChunkId, PreparedChunk> = HashMap::new();
     for document in expected.values() {
         for chunk in prepare(document, chunker.chunk(document)?, fingerprint, &nowhere) {
-            wanted.insert(chunk.fields.id.clone(), chunk.fields);
+            wanted.insert(chunk.fields.id.clone(), chunk);
         }
     }
 
     let mut report = Report { rows: rows.len(), ..Report::default() };
     let mut ids = HashSet::new();
     let mut places = HashSet::new();
-    for row in rows {
+    for ChunkRow { fields: row, vector } in rows {
         let name = format!("{}#{} {}", row.document, row.ordinal, row.id);
         // Both are recorded: a key that is there twice takes its place twice too.
         let first_id = ids.insert(&row.id);
@@ -95,14 +107,20 @@ pub fn check(
         if !expected.contains_key(&row.document) {
             report.orphan.push(name);
         } else if let Some(want) = wanted.get(&row.id) {
-            if let Some(difference) = difference(row, want) {
+            if let Some(difference) = difference(row, &want.fields) {
                 report.wrong.push(format!("{name}: {difference}"));
+            }
+            if let Some(vectors) = vectors
+                && !same(vector, &vectors(&want.embed_text))
+            {
+                report.wrong_vectors.push(name);
             }
         } else {
             report.stale.push(name);
         }
     }
-    let mut lost: Vec<_> = wanted.values().filter(|want| !ids.contains(&want.id)).collect();
+    let wanted = wanted.values().map(|want| &want.fields);
+    let mut lost: Vec<_> = wanted.filter(|want| !ids.contains(&want.id)).collect();
     lost.sort_by_key(|want| (&want.document, want.ordinal));
     report.lost = lost.iter().map(|want| format!("{}#{}", want.document, want.ordinal)).collect();
     Ok(report)
@@ -126,30 +144,43 @@ fn difference(row: &ChunkFields, want: &ChunkFields) -> Option<&'static str> {
     fields.into_iter().find(|(_, equal)| !equal).map(|(name, _)| name)
 }
 
+/// Whether two vectors are the same, number by number. A NaN is never the same.
+fn same(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= VECTOR_TOLERANCE)
+}
+
 #[cfg(test)]
 mod tests {
     use livedex_core::chunk::ChunkConfig;
 
     use super::*;
-    use crate::{embedder::Words, workload::Workload};
+    use crate::{
+        embedder::{HashEmbedder, Words},
+        workload::Workload,
+    };
 
     fn chunker() -> Chunker {
         Chunker::new(ChunkConfig { max_tokens: 64, overlap_tokens: 0 }, Arc::new(Words)).unwrap()
     }
 
-    fn rows_of(documents: &BTreeMap<DocumentKey, Document>) -> Vec<ChunkFields> {
+    fn rows_of(documents: &BTreeMap<DocumentKey, Document>) -> Vec<ChunkRow> {
+        let embedder = HashEmbedder::new(8);
         let position = SourcePosition { topic: Arc::from("t"), partition: 3, offset: 9 };
         documents
             .values()
             .flat_map(|document| {
                 prepare(document, chunker().chunk(document).unwrap(), "model", &position)
             })
-            .map(|chunk| chunk.fields)
+            .map(|chunk| {
+                let vector = embedder.vector(&chunk.embed_text);
+                ChunkRow { fields: chunk.fields, vector }
+            })
             .collect()
     }
 
-    fn report(rows: &[ChunkFields], expected: &BTreeMap<DocumentKey, Document>) -> Report {
-        check(rows, expected, &chunker(), "model").unwrap()
+    fn report(rows: &[ChunkRow], expected: &BTreeMap<DocumentKey, Document>) -> Report {
+        let embedder = HashEmbedder::new(8);
+        check(rows, expected, &chunker(), "model", Some(&|text| embedder.vector(text))).unwrap()
     }
 
     #[test]
@@ -166,26 +197,30 @@ mod tests {
         let _ = workload.delete(4);
         let expected = workload.expected();
         let found = report(&before, &expected);
-        let n_deleted = before.iter().filter(|row| !expected.contains_key(&row.document)).count();
+        let n_deleted =
+            before.iter().filter(|row| !expected.contains_key(&row.fields.document)).count();
         assert_eq!(found.orphan.len(), n_deleted);
         assert!(!found.stale.is_empty() && !found.lost.is_empty(), "{found}");
         assert_eq!(found.duplicate.len(), 0);
 
-        // One row less, one twice, one with another URL.
+        // One row less, one twice, one with another URL, one with another's vector, one with none.
         let mut rows = before.clone();
-        let missing = rows.pop().unwrap();
+        let missing = rows.pop().unwrap().fields;
         rows.push(rows[0].clone());
-        rows[1].url = "elsewhere".to_owned();
+        rows[1].fields.url = "elsewhere".to_owned();
+        rows[2].vector = rows[3].vector.clone();
+        rows[4].vector[0] = f32::NAN;
         let found = report(&rows, &old);
         assert_eq!(found.lost, [format!("{}#{}", missing.document, missing.ordinal)]);
         assert_eq!((found.duplicate.len(), found.wrong.len()), (1, 1));
+        assert_eq!(found.wrong_vectors.len(), 2);
         assert!(found.wrong[0].ends_with(": url"), "{found}");
         assert_eq!((found.stale.len(), found.orphan.len()), (0, 0));
 
         // Everything is lost in an empty collection, and everything embedded by another model is
         // stale.
         assert_eq!(report(&[], &old).lost.len(), before.len());
-        let found = check(&before, &old, &chunker(), "another").unwrap();
+        let found = check(&before, &old, &chunker(), "another", None).unwrap();
         assert_eq!((found.stale.len(), found.lost.len()), (before.len(), before.len()));
     }
 }

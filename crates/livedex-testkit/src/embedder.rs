@@ -51,7 +51,8 @@ impl HashEmbedder {
         self.embedded.load(Ordering::Relaxed)
     }
 
-    fn vector(&self, text: &str) -> Vec<f32> {
+    /// The vector of a text, L2-normalised: a function of the text alone.
+    pub fn vector(&self, text: &str) -> Vec<f32> {
         let mut numbers: Vec<f32> = (0..self.info.dimension)
             .map(|index| {
                 let hash = ContentHash::of([text.as_bytes(), &index.to_le_bytes()]);

@@ -8,18 +8,32 @@
 //! - [`binary`]: the `livedex` binary, run as a user runs it
 //! - [`stack`]: Kafka, NATS and Milvus Lite for one test, and a worker's configuration for them
 //! - [`workload`]: documents, updates and deletions from a seed
+//! - [`poison`]: records that can never be processed
 //! - [`check`]: compares the whole collection with what it should say
+//! - [`history`]: what was produced, and what every committed offset promises
+//! - [`rows`]: the rows of documents while they are being changed
+//! - [`letters`]: the dead-letter topic, followed
+//! - [`case`]: one test's topic, group and collection, and what is done with them
+//! - [`sampler`]: looks at a case while it runs
+//! - [`crash`]: a worker that can be made to die at a named point
 //! - [`embedder`]: an embedder without a model
 //! - [`data`]: data that is too large to keep beside the code
 //! - [`wait`]: waits for a condition with a deadline
 
 pub mod binary;
 pub mod broker;
+pub mod case;
 pub mod check;
+pub mod crash;
 pub mod data;
 pub mod embedder;
+pub mod history;
 pub mod kafka;
+pub mod letters;
+pub mod poison;
 pub mod registry;
+pub mod rows;
+pub mod sampler;
 pub mod servers;
 pub mod stack;
 pub mod suite;
@@ -28,7 +42,9 @@ pub mod workload;
 
 pub use binary::Livedex;
 pub use broker::{Broker, SharedBroker};
+pub use case::Case;
 pub use kafka::Kafka;
+pub use sampler::Sampler;
 pub use servers::{MilvusLite, Nats};
 pub use stack::Stack;
 pub use suite::{Need, Suite};

@@ -35,23 +35,52 @@ impl Nats {
 /// A running Milvus Lite with no collection.
 #[derive(Debug)]
 pub struct MilvusLite {
-    // Before `_dir`: the process ends before its folder goes.
+    // Before `dir`: the process ends before its folder goes.
     server: livedex_local::MilvusLite,
-    _dir: TempDir,
+    is_serial: bool,
+    dir: TempDir,
 }
 
 impl MilvusLite {
     /// Starts it and waits until it answers.
     pub fn start() -> Result<Self> {
+        Self::start_with(false)
+    }
+
+    /// Starts one that several processes may use at the same time.
+    pub fn start_serial() -> Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(is_serial: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("livedex-milvus-").tempdir()?;
-        let server = livedex_local::MilvusLite::start(&environment()?, dir.path(), 0)?;
-        Ok(Self { server, _dir: dir })
+        let server = launch(&dir, 0, is_serial)?;
+        Ok(Self { server, is_serial, dir })
     }
 
     /// The URI for clients.
     pub fn uri(&self) -> String {
         self.server.uri()
     }
+
+    /// Kills it (SIGKILL): what it had acknowledged is in its files, since the page cache survives.
+    pub fn kill(&mut self) {
+        self.server.child().kill();
+    }
+
+    /// Starts it again on the same port with the same data, after [`MilvusLite::kill`].
+    pub fn start_again(&mut self) -> Result<()> {
+        self.server = launch(&self.dir, self.server.port(), self.is_serial)?;
+        Ok(())
+    }
+}
+
+fn launch(dir: &TempDir, port: u16, is_serial: bool) -> Result<livedex_local::MilvusLite> {
+    let venv = environment()?;
+    Ok(match is_serial {
+        true => livedex_local::MilvusLite::start_serial(&venv, dir.path(), port)?,
+        false => livedex_local::MilvusLite::start(&venv, dir.path(), port)?,
+    })
 }
 
 impl Drop for MilvusLite {

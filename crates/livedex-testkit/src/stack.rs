@@ -173,9 +173,8 @@ impl Stack {
     /// Reads the whole collection (Strong) and compares it with what it should say.
     pub async fn report(&self, expected: &BTreeMap<DocumentKey, Document>) -> Result<Report> {
         let collection = Milvus::connect(&self.milvus).await?.inspect_collection().await?;
-        let rows: Vec<_> =
-            collection.all_rows(false).await?.into_iter().map(|row| row.fields).collect();
-        check(&rows, expected, &self.chunker, &self.model.fingerprint)
+        let rows = collection.all_rows(false).await?;
+        check(&rows, expected, &self.chunker, &self.model.fingerprint, None)
     }
 
     /// The same for another collection, whose chunks have up to `chunk_tokens` tokens.
@@ -190,9 +189,8 @@ impl Stack {
         let chunk = ChunkConfig { max_tokens: chunk_tokens, overlap_tokens: 0 };
         let chunker = Chunker::new(chunk, embedder.tokenizer())?;
         let collection = Milvus::connect(&config).await?.inspect_collection().await?;
-        let rows: Vec<_> =
-            collection.all_rows(false).await?.into_iter().map(|row| row.fields).collect();
-        check(&rows, expected, &chunker, &self.model.fingerprint)
+        let rows = collection.all_rows(false).await?;
+        check(&rows, expected, &chunker, &self.model.fingerprint, None)
     }
 
     /// All dead letters, in order.

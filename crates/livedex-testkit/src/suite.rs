@@ -25,6 +25,8 @@ pub enum Need {
     Bf16,
     /// A set of data by its name.
     Data(&'static str),
+    /// Minutes: `LIVEDEX_CRASH=all`, which `make test-crash` sets.
+    Time,
 }
 
 impl Need {
@@ -39,12 +41,14 @@ impl Need {
             Self::Bf16 => (!livedex_onednn::has_bf16())
                 .then(|| "this processor has neither AVX512-BF16 nor AMX".to_owned()),
             Self::Data(set) => data::folder(set).err(),
+            Self::Time => (!std::env::var("LIVEDEX_CRASH").is_ok_and(|value| value == "all"))
+                .then(|| "it takes minutes (make test-crash)".to_owned()),
         }
     }
 
-    /// Whether it can be installed. A processor cannot, and data is not everybody's.
+    /// Whether it can be installed. Processors and time cannot, and data is not everybody's.
     fn is_software(self) -> bool {
-        !matches!(self, Self::Bf16 | Self::Data(_))
+        !matches!(self, Self::Bf16 | Self::Data(_) | Self::Time)
     }
 }
 

@@ -79,12 +79,29 @@ impl Workload {
         keys.into_iter().map(Change::Delete).collect()
     }
 
+    /// Creates `count` documents anew that were deleted (fewer if fewer were).
+    pub fn recreate(&mut self, count: usize) -> Vec<Change> {
+        let count = count.min(self.gone.len());
+        let keys: Vec<_> = self.gone.drain(..count).collect();
+        keys.into_iter()
+            .map(|key| {
+                let draft = self.draft();
+                self.put(key, draft)
+            })
+            .collect()
+    }
+
+    /// Some live document, if there is one.
+    pub fn any(&mut self) -> Option<DocumentKey> {
+        self.pick(1).pop()
+    }
+
     /// The last version of every live document.
     pub fn expected(&self) -> BTreeMap<DocumentKey, Document> {
         self.live.iter().map(|(key, draft)| (key.clone(), draft.document(key))).collect()
     }
 
-    /// The documents that were deleted, in order.
+    /// The documents that are deleted, in the order of their deletion.
     pub fn deleted(&self) -> &[DocumentKey] {
         &self.gone
     }
@@ -316,6 +333,21 @@ mod tests {
         assert_eq!(state, workload.expected());
         assert_eq!(workload.deleted().len(), 10);
         assert!(workload.deleted().iter().all(|key| !state.contains_key(key)));
+    }
+
+    #[test]
+    fn what_was_deleted_first_is_created_anew_first() {
+        let mut workload = Workload::new(6);
+        workload.create(10).unwrap();
+        let deleted = workload.delete(4);
+        let again = workload.recreate(3);
+        let keys = |changes: &[Change]| -> Vec<DocumentKey> {
+            changes.iter().map(|change| change.key().clone()).collect()
+        };
+        assert_eq!(keys(&again), keys(&deleted[..3]));
+        assert_eq!(workload.deleted(), keys(&deleted[3..]));
+        assert!(again.iter().all(|change| workload.expected().contains_key(change.key())));
+        assert_eq!(workload.recreate(9).len(), 1);
     }
 
     #[test]
