@@ -24,7 +24,7 @@ use crate::support::{COMMITTED, PATIENCE, STOP, Servers, block_on, open, say, se
 const SEEDS: u64 = Point::ALL.len() as u64 + 1;
 
 /// The pause between two steps of the load.
-const PACE: Duration = Duration::from_millis(40);
+const PACE: Duration = Duration::from_millis(100);
 
 /// How often a random kill is tried that came when nothing was left to do.
 const ATTEMPTS: usize = 5;
@@ -85,7 +85,7 @@ impl Plan {
             partitions: rng.random_range(3..=4),
             is_static: rng.random_bool(0.75),
             // With the small one reading pauses now and then.
-            max_in_flight_bytes: if rng.random_bool(0.3) { 16 * 1024 } else { 1024 * 1024 },
+            max_in_flight_bytes: if rng.random_bool(0.3) { 64 * 1024 } else { 1024 * 1024 },
             embed_delay_ms: rng.random_range(5..40),
             commit_interval_ms: rng.random_range(20..400),
         }
