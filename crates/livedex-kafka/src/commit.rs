@@ -100,11 +100,22 @@ impl Committer {
         if commits.is_empty() {
             return true;
         }
-        let (done, result) = mpsc::sync_channel(1);
-        let job = Job { session: Arc::clone(session), commits, deadline, done };
-        let is_sent = self.jobs.try_send(job).is_ok();
-        let left = deadline.saturating_duration_since(Instant::now());
-        is_sent && result.recv_timeout(left).unwrap_or(false)
+        let answer = self.begin(session, commits, deadline);
+        answer.recv_timeout(deadline.saturating_duration_since(Instant::now())).unwrap_or(false)
+    }
+
+    /// Commits, if it can begin before `deadline`. Gives the place where the outcome will be: whether
+    /// the broker confirmed.
+    pub(crate) fn begin(
+        &self,
+        session: &Arc<Session>,
+        commits: Vec<Commit>,
+        deadline: Instant,
+    ) -> Receiver<bool> {
+        let (done, answer) = mpsc::sync_channel(1);
+        // With no room for it `done` is dropped, and the receiver says so.
+        let _ = self.jobs.try_send(Job { session: Arc::clone(session), commits, deadline, done });
+        answer
     }
 }
 

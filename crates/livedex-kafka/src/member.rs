@@ -8,7 +8,7 @@
 //! partitions are forgotten. Nothing here waits for the pipeline.
 
 use std::{
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering, mpsc::Receiver},
     time::{Duration, Instant},
 };
 
@@ -79,13 +79,12 @@ impl Member {
         }
     }
 
-    /// Commits what is finished and waits for the broker's word. Returns whether it came.
-    pub(crate) fn commit_until(&self, deadline: Instant) -> bool {
+    /// Commits what is finished, if it can begin before `deadline`. Gives the place where the outcome
+    /// will be; `None` if everything is committed.
+    pub(crate) fn begin_commit(&self, deadline: Instant) -> Option<Receiver<bool>> {
         let commits = lock(&self.shared.table).unconfirmed();
-        let session = self.shared.session();
-        self.committer
-            .get()
-            .is_some_and(|committer| committer.commit_until(&session, commits, deadline))
+        let committer = self.committer.get().filter(|_| !commits.is_empty())?;
+        Some(committer.begin(&self.shared.session(), commits, deadline))
     }
 
     /// The partitions of our topic in `list`.

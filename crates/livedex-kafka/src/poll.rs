@@ -356,17 +356,10 @@ impl Poll {
         self.consumer.context().commit();
     }
 
-    /// Commits what is finished and leaves the group. While a rebalance is under way the broker
-    /// refuses commits, and it is over only once its members have polled; in a rolling restart
-    /// that is how a worker's end usually begins.
+    /// Commits what is finished and leaves the group.
     fn finish(mut self, deadline: Instant) {
         self.stop_reading();
-        let mut is_ok = self.consumer.context().commit_until(deadline);
-        while !is_ok && Instant::now() < deadline && self.shared.session().poll() {
-            // Everything is paused, and what comes nevertheless is not tracked.
-            let _ = self.consumer.poll(POLL);
-            is_ok = self.consumer.context().commit_until(deadline);
-        }
+        let is_ok = self.commit_last(deadline);
         self.meters.in_flight_bytes.set(0.0);
         self.meters.waiting(Depth::default());
         self.meters.paused.set(0.0);
@@ -374,5 +367,35 @@ impl Poll {
         // Destroys the consumer: it leaves the group, and the last revoke kills the leases.
         drop(self.consumer);
         self.closed.send_replace(Some(is_ok));
+    }
+
+    /// Commits what is finished, until the broker confirms it or `deadline`, and returns whether it
+    /// did. It polls meanwhile: during a rebalance the broker lets a commit wait behind the
+    /// member's request to join, refuses it, and goes on only once every member has polled. In a
+    /// rolling restart that is how a worker's end usually begins.
+    fn commit_last(&self, deadline: Instant) -> bool {
+        let mut asked = None;
+        while Instant::now() < deadline && self.shared.session().poll() {
+            let wait = match &asked {
+                None => {
+                    asked = self.consumer.context().begin_commit(deadline);
+                    if asked.is_none() {
+                        return true;
+                    }
+                    BUSY_POLL
+                }
+                Some(answer) => match answer.try_recv() {
+                    Err(TryRecvError::Empty) => BUSY_POLL,
+                    // Whether anything is left to commit the table knows.
+                    outcome => {
+                        asked = None;
+                        if outcome == Ok(true) { Duration::ZERO } else { POLL }
+                    }
+                },
+            };
+            // What comes although everything is paused is not tracked.
+            let _ = self.consumer.poll(wait);
+        }
+        false
     }
 }

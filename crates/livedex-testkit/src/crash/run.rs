@@ -12,7 +12,7 @@ use livedex_milvus::Milvus;
 use livedex_wire::mapping::Mapping;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     faults::Faults,
@@ -56,7 +56,9 @@ pub async fn run(spec: &WorkerSpec) -> Result<()> {
     // Also after an error: what was finished before it is committed.
     let closed = stopper.close(LEAVE_DEADLINE).await;
     let summary = outcome.context("ingestion ended")?;
-    closed?;
+    if let Err(error) = closed {
+        warn!("{error}");
+    }
     info!(?summary, "ingestion stopped");
     Ok(())
 }
