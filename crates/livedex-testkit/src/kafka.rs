@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 use livedex_local::venv::cache_dir;
 
+use crate::proxy::TcpProxy;
+
 /// The version that `tests/kafka/pom.xml` and the Makefile name too.
 pub const VERSION: &str = "4.3.1";
 
@@ -43,6 +45,8 @@ pub struct Kafka {
     child: Child,
     launch: Launch,
     port: u16,
+    /// The port of the listener that is advertised as the proxy's, if there is one.
+    proxied_port: Option<u16>,
     dir: TempDir,
 }
 
@@ -61,17 +65,35 @@ impl Kafka {
 
     /// Starts a broker with an empty log and waits until it answers a metadata request.
     pub fn start() -> Result<Self> {
+        Self::start_with(None)
+    }
+
+    /// The same, with a second way in: clients that come through `proxy` are told its address as
+    /// the broker's, so that they never leave it, and `proxy` leads here. [`Kafka::brokers`] is
+    /// the direct way.
+    pub fn start_behind(proxy: &TcpProxy) -> Result<Self> {
+        let kafka = Self::start_with(Some(proxy.port()))?;
+        if let Some(port) = kafka.proxied_port {
+            proxy.forward_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        }
+        Ok(kafka)
+    }
+
+    fn start_with(proxy_port: Option<u16>) -> Result<Self> {
         let launch = Launch::find()?;
         // Ports are chosen before they are bound, so another process can be faster; then new ones.
         let mut attempt = 1;
         loop {
             let dir = tempfile::Builder::new().prefix("livedex-kafka-").tempdir()?;
-            let [port, controller_port] = free_ports()?;
-            let properties = server_properties(port, controller_port, &dir.path().join("data"));
+            let [port, controller_port, second_port] = free_ports()?;
+            let proxied = proxy_port.map(|advertised| (second_port, advertised));
+            let data = dir.path().join("data");
+            let properties = server_properties(port, controller_port, proxied, &data);
             fs::write(dir.path().join("server.properties"), properties)?;
             launch.format(&dir)?;
             let child = launch.spawn(&dir)?;
-            let mut kafka = Self { child, launch: launch.clone(), port, dir };
+            let proxied_port = proxied.map(|(port, _)| port);
+            let mut kafka = Self { child, launch: launch.clone(), port, proxied_port, dir };
             match kafka.wait_until_ready() {
                 Ok(()) => return Ok(kafka),
                 Err(error) if attempt < 3 && kafka.lost_its_port() => {
@@ -209,15 +231,27 @@ impl Launch {
 }
 
 /// The settings of a single node that starts fast: small internal topics, no wait for a second
-/// member before the first rebalance, no topics by accident.
-fn server_properties(port: u16, controller_port: u16, data: &std::path::Path) -> String {
+/// member before the first rebalance, no topics by accident. `proxied`: the port of a second
+/// listener, and the one that it is advertised with.
+fn server_properties(
+    port: u16,
+    controller_port: u16,
+    proxied: Option<(u16, u16)>,
+    data: &std::path::Path,
+) -> String {
+    let (listener, advertised) = match proxied {
+        Some((port, advertised)) => {
+            (format!(",PROXIED://127.0.0.1:{port}"), format!(",PROXIED://127.0.0.1:{advertised}"))
+        }
+        None => Default::default(),
+    };
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
          controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
-         listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-         advertised.listeners=CLIENTS://127.0.0.1:{port}\n\
-         listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listeners=CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}\n\
+         advertised.listeners=CLIENTS://127.0.0.1:{port}{advertised}\n\
+         listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT\n\
          inter.broker.listener.name=CLIENTS\n\
          controller.listener.names=CONTROLLER\n\
          log.dirs={}\n\
@@ -237,12 +271,12 @@ fn server_properties(port: u16, controller_port: u16, data: &std::path::Path) ->
     )
 }
 
-/// Two ports that nothing listens on.
-fn free_ports() -> Result<[u16; 2]> {
-    // Both are held until both are known, so that they differ.
-    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok([first.local_addr()?.port(), second.local_addr()?.port()])
+/// Three ports that nothing listens on.
+fn free_ports() -> Result<[u16; 3]> {
+    // All are held until all are known, so that they differ.
+    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let [first, second, third] = [bind()?, bind()?, bind()?];
+    Ok([first.local_addr()?.port(), second.local_addr()?.port(), third.local_addr()?.port()])
 }
 
 /// The number in `openjdk version "17.0.15" 2025-04-15`.

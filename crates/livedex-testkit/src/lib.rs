@@ -16,6 +16,8 @@
 //! - [`case`]: one test's topic, group and collection, and what is done with them
 //! - [`sampler`]: looks at a case while it runs
 //! - [`crash`]: a worker that can be made to die at a named point
+//! - [`proxy`]: a network that is slow, silent or broken
+//! - [`milvus_proxy`]: Milvus' error answers, in front of a Milvus that has none
 //! - [`embedder`]: an embedder without a model
 //! - [`data`]: data that is too large to keep beside the code
 //! - [`wait`]: waits for a condition with a deadline
@@ -30,7 +32,9 @@ pub mod embedder;
 pub mod history;
 pub mod kafka;
 pub mod letters;
+pub mod milvus_proxy;
 pub mod poison;
+pub mod proxy;
 pub mod registry;
 pub mod rows;
 pub mod sampler;
@@ -44,6 +48,8 @@ pub use binary::Livedex;
 pub use broker::{Broker, SharedBroker};
 pub use case::Case;
 pub use kafka::Kafka;
+pub use milvus_proxy::MilvusProxy;
+pub use proxy::TcpProxy;
 pub use sampler::Sampler;
 pub use servers::{MilvusLite, Nats};
 pub use stack::Stack;

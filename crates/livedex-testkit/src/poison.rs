@@ -23,10 +23,16 @@ pub enum Poison {
     Unembeddable,
     /// A document with a text that the embedder makes NaN of.
     NotANumber,
+    /// A document with a text that Milvus refuses, if a
+    /// [`MilvusProxy`](crate::milvus_proxy::MilvusProxy) says so for it.
+    Unstorable,
 }
 
+/// The word that a Milvus behind a proxy refuses.
+pub const UNSTORABLE: &str = "UNSTORABLE";
+
 impl Poison {
-    /// All of them.
+    /// All that needs nothing but a worker.
     pub const ALL: [Self; 8] = [
         Self::BrokenJson,
         Self::BadUtf8,
@@ -53,6 +59,7 @@ impl Poison {
         match self {
             Self::TooManyChunks => Stage::Chunk,
             Self::Unembeddable | Self::NotANumber => Stage::Embed,
+            Self::Unstorable => Stage::Write,
             _ => Stage::Decode,
         }
     }
@@ -82,6 +89,7 @@ impl Poison {
             }
             Self::Unembeddable => document(key, &between(UNEMBEDDABLE)),
             Self::NotANumber => document(key, &between(NOT_A_NUMBER)),
+            Self::Unstorable => document(key, &between(UNSTORABLE)),
         }
     }
 }
@@ -119,7 +127,7 @@ mod tests {
         let key = DocumentKey { tenant: Tenant::default(), id: DocumentId::new("a/b.md").unwrap() };
         let config = ChunkConfig { max_tokens: 60, overlap_tokens: 0 };
         let chunker = Chunker::new(config, Arc::new(Words)).unwrap();
-        for poison in Poison::ALL {
+        for poison in Poison::ALL.into_iter().chain([Poison::Unstorable]) {
             let value = poison.value(Some(&key), 500_000);
             if poison == Poison::Oversized {
                 assert_eq!(value.len(), 500_001);
@@ -138,7 +146,8 @@ mod tests {
             assert_eq!(document.key, key);
             match chunker.chunk(&document) {
                 Ok(chunked) => {
-                    assert_eq!((poison.stage(), chunked.chunks.len()), (Stage::Embed, 3));
+                    assert!(matches!(poison.stage(), Stage::Embed | Stage::Write), "{poison:?}");
+                    assert_eq!(chunked.chunks.len(), 3);
                 }
                 Err(ChunkError::TooManyChunks { .. }) => {
                     assert_eq!(poison, Poison::TooManyChunks);

@@ -8,7 +8,9 @@
 mod broker;
 mod kill;
 mod load;
+mod milvus_answers;
 mod milvus_away;
+mod network;
 mod poison;
 mod soak;
 mod storm;
@@ -60,6 +62,20 @@ fn main() -> ExitCode {
     case!(LONG, "broker_down_for_30_s", |servers| broker::down(&servers));
     case!(LONG, "broker_silent_for_30_s", |servers| broker::silent(&servers));
     case!(LONG, "milvus_away", |servers| milvus_away::killed(&servers));
+    case!(SHORT, "milvus_rate_limit_and_quota", |servers| {
+        milvus_answers::rate_limit_and_quota(&servers)
+    });
+    case!(SHORT, "milvus_rejects_one_document", |servers| milvus_answers::one_document(&servers));
+    case!(SHORT, "milvus_applies_and_fails", |servers| {
+        milvus_answers::applies_and_fails(&servers, false)
+    });
+    case!(LONG, "milvus_applies_and_fails_and_workers_die", |servers| {
+        milvus_answers::applies_and_fails(&servers, true)
+    });
+    case!(LONG, "network_latency", |servers| network::latency(&servers));
+    case!(LONG, "network_black_hole_kafka", |servers| network::silent_kafka_for_one(&servers));
+    case!(LONG, "network_black_hole_milvus", |servers| network::silent_milvus(&servers));
+    case!(LONG, "network_resets", |servers| network::resets(&servers));
     case!(LONG, "soak", |servers| soak::soak(&servers));
     let code = suite.run();
     servers.stop();

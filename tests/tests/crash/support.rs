@@ -7,8 +7,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
-use livedex_testkit::{Case, Kafka, MilvusLite, case::Group, stack::runtime};
+use anyhow::{Context as _, Result};
+use livedex_testkit::{
+    Case, Kafka, MilvusLite, Sampler,
+    case::{Group, Verdict},
+    crash::Worker,
+    stack::runtime,
+};
 
 /// For everything produced to be committed, on a busy machine of two cores.
 pub(crate) const COMMITTED: Duration = Duration::from_secs(180);
@@ -83,6 +88,30 @@ pub(crate) async fn open_without_letters(
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("{what}-{}-{n}", std::process::id());
     Case::open(brokers, milvus, &name, partitions, group).await
+}
+
+/// Waits until everything is committed, and judges it. Fails if a worker has ended meanwhile.
+pub(crate) async fn judge(
+    case: &Case,
+    sampler: Sampler,
+    workers: &mut [Worker],
+) -> Result<Verdict> {
+    case.until_committed(COMMITTED, || workers.iter_mut().try_for_each(Worker::still_runs))
+        .await
+        .with_context(|| logs(workers))?;
+    let verdict = case.verdict().await?;
+    verdict.ensure_clean().with_context(|| logs(workers))?;
+    let samples = sampler.finish().await.with_context(|| logs(workers))?;
+    say(&format!(
+        "{verdict}; {} looks, {} midway, {} unanswered",
+        samples.taken, samples.midway, samples.failed
+    ));
+    Ok(verdict)
+}
+
+/// The ends of the workers' logs.
+pub(crate) fn logs(workers: &[Worker]) -> String {
+    workers.iter().map(Worker::log).collect::<Vec<_>>().join("\n")
 }
 
 /// The value of an environment variable, or a default.
