@@ -73,7 +73,8 @@ fn main() -> ExitCode {
         milvus_answers::applies_and_fails(&servers, true)
     });
     case!(LONG, "network_latency", |servers| network::latency(&servers));
-    case!(LONG, "network_black_hole_kafka", |servers| network::silent_kafka_for_one(&servers));
+    case!(LONG, "network_black_hole_kafka", |servers| network::silent_for_one(&servers, false));
+    case!(LONG, "network_black_hole_both", |servers| network::silent_for_one(&servers, true));
     case!(LONG, "network_black_hole_milvus", |servers| network::silent_milvus(&servers));
     case!(LONG, "network_resets", |servers| network::resets(&servers));
     case!(LONG, "soak", |servers| soak::soak(&servers));

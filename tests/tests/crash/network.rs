@@ -1,11 +1,12 @@
 //! A network that is slow, silent or broken, between workers and both servers. The test itself goes
 //! past the proxies.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use livedex_testkit::{
-    Kafka, Sampler, TcpProxy,
+    Case, Kafka, Sampler, TcpProxy,
     case::Group,
     crash::{Point, Worker, WorkerSpec},
     proxy::Traffic,
@@ -35,12 +36,15 @@ const KEEP: [usize; 4] = [0, 4, 9, 30];
 /// Documents that one worker is cut off with.
 const DOCUMENTS: usize = 200;
 
+/// What a wave's embedding takes there.
+const SLOW_EMBEDDING: Duration = Duration::from_secs(2);
+
 /// The pause between new documents that a worker may read once it is back.
 const PACE: Duration = Duration::from_millis(200);
 
 /// Both servers are slow.
 pub(crate) fn latency(servers: &Servers) -> Result<()> {
-    under_load(servers, "slow", async |network| {
+    under_load(servers, "slow", async |network, _| {
         for proxy in [&network.kafka, &network.milvus] {
             proxy.set(SLOW);
         }
@@ -55,9 +59,13 @@ pub(crate) fn latency(servers: &Servers) -> Result<()> {
 
 /// Milvus is silent, to both workers.
 pub(crate) fn silent_milvus(servers: &Servers) -> Result<()> {
-    under_load(servers, "silent-milvus", async |network| {
+    under_load(servers, "silent-milvus", async |network, case| {
         network.milvus.set(Traffic::Hold);
-        tokio::time::sleep(FAULT).await;
+        tokio::time::sleep(FAULT / 2).await;
+        let (before, _) = case.committed().await?;
+        tokio::time::sleep(FAULT / 2).await;
+        let (committed, _) = case.committed().await?;
+        ensure!(committed == before, "{committed:?} committed without Milvus, {before:?} before");
         ensure!(network.milvus.counts().held_bytes > 0, "nothing was held");
         network.milvus.set(Traffic::Pass);
         Ok(())
@@ -66,7 +74,7 @@ pub(crate) fn silent_milvus(servers: &Servers) -> Result<()> {
 
 /// Connections break in the middle of an RPC again and again: those to Milvus, then those to Kafka.
 pub(crate) fn resets(servers: &Servers) -> Result<()> {
-    under_load(servers, "resets", async |network| {
+    under_load(servers, "resets", async |network, _| {
         for proxy in [&network.milvus, &network.kafka] {
             let before = proxy.counts();
             let end = Instant::now() + FAULT;
@@ -86,7 +94,7 @@ pub(crate) fn resets(servers: &Servers) -> Result<()> {
     })
 }
 
-/// The way of both workers to both servers.
+/// The way of workers to both servers.
 struct Network {
     kafka: TcpProxy,
     milvus: TcpProxy,
@@ -100,13 +108,28 @@ impl Network {
         network.milvus.forward_to(address.parse()?);
         Ok(network)
     }
+
+    /// What a worker on it is told.
+    fn spec(&self, case: &Case) -> WorkerSpec {
+        WorkerSpec {
+            brokers: self.kafka.address(),
+            milvus: format!("http://{}", self.milvus.address()),
+            ..case.spec()
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kafka: {:?}; milvus: {:?}", self.kafka.counts(), self.milvus.counts())
+    }
 }
 
 /// Two workers on a bad network, with load before, meanwhile and afterwards.
 fn under_load(
     servers: &Servers,
     what: &str,
-    fault: impl AsyncFnOnce(&Network) -> Result<()>,
+    fault: impl AsyncFnOnce(&Network, &Case) -> Result<()>,
 ) -> Result<()> {
     let milvus = servers.milvus()?;
     block_on(async {
@@ -116,21 +139,16 @@ fn under_load(
         let sampler = Sampler::start(&case);
         let mut load = Load::new(&case, 83);
         load.create(60).await?;
-        let spec = WorkerSpec {
-            embed_delay_ms: 60,
-            brokers: network.kafka.address(),
-            milvus: format!("http://{}", network.milvus.address()),
-            ..case.spec()
-        };
+        let spec = WorkerSpec { embed_delay_ms: 60, ..network.spec(&case) };
         let mut workers = [Worker::start(&spec)?, Worker::start(&spec)?];
         let load = load.run(Duration::from_millis(50));
         for worker in &workers {
-            until_passed(worker, 0).await?;
+            until_passed(worker, Point::AfterFetch, 0).await?;
         }
         tokio::time::sleep(LOAD).await;
         let (_, behind) = case.committed().await?;
         ensure!(behind > 0, "the workers have nothing to do");
-        fault(&network).await?;
+        fault(&network, &case).await?;
         workers.iter_mut().try_for_each(Worker::still_runs)?;
         let (before, behind) = case.committed().await?;
         ensure!(behind > 0, "everything was done in spite of the fault");
@@ -138,7 +156,7 @@ fn under_load(
         load.finish().await?;
         let verdict = judge(&case, sampler, &mut workers).await?;
         ensure!(verdict.look.committed > before.values().sum(), "nothing was done after it");
-        say(&format!("kafka: {:?}; milvus: {:?}", network.kafka.counts(), network.milvus.counts()));
+        say(&network.to_string());
         for worker in workers {
             tokio::task::block_in_place(|| worker.terminate(STOP))?;
         }
@@ -146,28 +164,40 @@ fn under_load(
     })
 }
 
-/// One of two workers does not hear of Kafka any more, with Milvus in its reach and much in its
-/// hands, until the other has done all of it and more.
-pub(crate) fn silent_kafka_for_one(servers: &Servers) -> Result<()> {
+/// One of two workers does not hear of Kafka any more, or of Kafka and Milvus (`both`), with much
+/// in its hands, until the other has done all of it and more. Then everything that it had sent
+/// comes late.
+pub(crate) fn silent_for_one(servers: &Servers, both: bool) -> Result<()> {
     let milvus = servers.milvus()?;
     block_on(async {
-        let proxy = TcpProxy::bind()?;
-        let kafka = tokio::task::block_in_place(|| Kafka::start_behind(&proxy))?;
-        let case = open(&kafka.brokers(), &milvus, "silent-kafka", 4, Group::default()).await?;
+        let network = Network::new(&milvus)?;
+        let kafka = tokio::task::block_in_place(|| Kafka::start_behind(&network.kafka))?;
+        let case = open(&kafka.brokers(), &milvus, "cut-off", 4, Group::default()).await?;
         let sampler = Sampler::start(&case);
         let mut load = Load::new(&case, 89);
         load.create(DOCUMENTS).await?;
         // So slow that what it has read lasts for longer than its session.
-        let spec = WorkerSpec { brokers: proxy.address(), embed_delay_ms: 2000, ..case.spec() };
+        let embed_delay_ms = u64::try_from(SLOW_EMBEDDING.as_millis())?;
+        let spec = WorkerSpec { embed_delay_ms, ..network.spec(&case) };
         let mut workers = [Worker::start(&spec)?, Worker::start(&case.spec())?];
         for worker in [0, 1] {
             until_it_reads(&mut load, &mut workers, worker, Some(8)).await?;
         }
         let mark = workers[0].passes(Point::AfterFetch);
         load.update(DOCUMENTS).await?;
-        until_passed(&workers[0], mark).await?;
+        until_passed(&workers[0], Point::AfterFetch, mark).await?;
+        // When it has just embedded one wave, it writes that and reads for the next; half of the
+        // delay later it embeds again, and the first that the fault meets is a write.
+        let mark = workers[0].passes(Point::AfterEmbed);
+        until_passed(&workers[0], Point::AfterEmbed, mark).await?;
+        tokio::time::sleep(SLOW_EMBEDDING / 2).await;
 
-        proxy.set(Traffic::Hold);
+        let mut held = vec![&network.kafka];
+        if both {
+            held.push(&network.milvus);
+        }
+        let n_embedded = workers[0].passes(Point::AfterEmbed);
+        held.iter().for_each(|proxy| proxy.set(Traffic::Hold));
         load.update(DOCUMENTS).await?;
         load.delete(DOCUMENTS / 4).await?;
         let (_, behind) = case.committed().await?;
@@ -176,14 +206,20 @@ pub(crate) fn silent_kafka_for_one(servers: &Servers) -> Result<()> {
         case.until_committed(COMMITTED, || workers.iter_mut().try_for_each(Worker::still_runs))
             .await
             .with_context(|| logs(&workers))?;
-        ensure!(proxy.counts().held_bytes > 0, "nothing was held");
+        for proxy in &held {
+            ensure!(proxy.counts().held_bytes > 0, "nothing was held");
+        }
+        let n_embedded = workers[0].passes(Point::AfterEmbed) - n_embedded;
+        ensure!(n_embedded > 0, "it had nothing in its hands; {}", workers[0].log());
         case.verdict().await?.ensure_clean().context("while one is cut off")?;
 
-        proxy.set(Traffic::Pass);
+        held.iter().for_each(|proxy| proxy.set(Traffic::Pass));
         // New documents only: a new version of an old one would repair what it did.
         until_it_reads(&mut load, &mut workers, 0, None).await?;
         judge(&case, sampler, &mut workers).await?;
-        say(&format!("{behind} records behind when one was cut off; {:?}", proxy.counts()));
+        say(&format!(
+            "{behind} records behind when one was cut off, which embedded {n_embedded} times more; {network}"
+        ));
         for worker in workers {
             tokio::task::block_in_place(|| worker.terminate(STOP))?;
         }
@@ -213,10 +249,10 @@ async fn until_it_reads(
     Ok(())
 }
 
-/// Waits for a worker to have read more than `mark` times.
-async fn until_passed(worker: &Worker, mark: usize) -> Result<()> {
-    until("it has read", PATIENCE, || async {
-        Ok(if worker.passes(Point::AfterFetch) > mark { Ok(()) } else { Err(worker.log()) })
+/// Waits for a worker to have passed a point more than `mark` times.
+async fn until_passed(worker: &Worker, point: Point, mark: usize) -> Result<()> {
+    until("it goes on", PATIENCE, || async {
+        Ok(if worker.passes(point) > mark { Ok(()) } else { Err(worker.log()) })
     })
     .await
 }
