@@ -196,7 +196,7 @@ pub(crate) fn silent_for_one(servers: &Servers, both: bool) -> Result<()> {
         if both {
             held.push(&network.milvus);
         }
-        let n_embedded = workers[0].passes(Point::AfterEmbed);
+        let mark = [Point::AfterEmbed, Point::BeforeUpsert].map(|point| workers[0].passes(point));
         held.iter().for_each(|proxy| proxy.set(Traffic::Hold));
         load.update(DOCUMENTS).await?;
         load.delete(DOCUMENTS / 4).await?;
@@ -209,8 +209,9 @@ pub(crate) fn silent_for_one(servers: &Servers, both: bool) -> Result<()> {
         for proxy in &held {
             ensure!(proxy.counts().held_bytes > 0, "nothing was held");
         }
-        let n_embedded = workers[0].passes(Point::AfterEmbed) - n_embedded;
-        ensure!(n_embedded > 0, "it had nothing in its hands; {}", workers[0].log());
+        let n_embedded = workers[0].passes(Point::AfterEmbed) - mark[0];
+        let n_written = workers[0].passes(Point::BeforeUpsert) - mark[1];
+        ensure!(n_embedded.min(n_written) > 0, "nothing was in its hands; {}", workers[0].log());
         case.verdict().await?.ensure_clean().context("while one is cut off")?;
 
         held.iter().for_each(|proxy| proxy.set(Traffic::Pass));
@@ -218,7 +219,7 @@ pub(crate) fn silent_for_one(servers: &Servers, both: bool) -> Result<()> {
         until_it_reads(&mut load, &mut workers, 0, None).await?;
         judge(&case, sampler, &mut workers).await?;
         say(&format!(
-            "{behind} records behind when one was cut off, which embedded {n_embedded} times more; {network}"
+            "{behind} records behind when one was cut off, which embedded {n_embedded} times more and wrote {n_written} times; {network}"
         ));
         for worker in workers {
             tokio::task::block_in_place(|| worker.terminate(STOP))?;
