@@ -68,8 +68,9 @@ pub const MAX_UPSERT_BYTES: usize = 8 * 1024 * 1024;
 /// [`MAX_CHUNKS_PER_DOCUMENT`]. A wave of 8 MiB of prose has some 10,000 and is not cut.
 pub const MAX_WAVE_ROWS: usize = 16_384;
 
-/// Documents of one diff query: their ids together stay far below the RPC limit.
-pub const MAX_DIFF_DOCUMENTS: usize = 64;
+/// Documents of one diff query: a wave by default. Their ids, 256 KiB at the longest, stay far below
+/// the RPC limit; and a query costs Milvus Lite a look at every unflushed row, whatever it asks for.
+pub const MAX_DIFF_DOCUMENTS: usize = 256;
 
 /// Bytes of a query's text.
 pub const MAX_QUERY_BYTES: usize = 16 * 1024;

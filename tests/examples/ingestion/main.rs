@@ -81,11 +81,14 @@ impl Bench {
         let chunks = chunks(&documents, &chunker, "known")?;
         let embedder = Arc::new(Known::new(&chunks, DIMENSION).await?);
         let rows = embedder.rows(&chunks);
-        let (mut bare, mut piped) = (Vec::new(), Vec::new());
+        let (mut bare, mut looking, mut piped) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
             let name = format!("free-{round}");
             let client = self.collection(&format!("bare_{round}"), &*embedder).await?;
             let seconds = bare::upsert(&client, &rows).await?;
+            client.milvus().drop_collection().await?;
+            let client = self.collection(&format!("looking_{round}"), &*embedder).await?;
+            let seconds_looking = bare::look_and_upsert(&client, &rows).await?;
             client.milvus().drop_collection().await?;
             let pipe = piped::Pipe::new(self, &name, embedder.clone(), &chunker).await?;
             let through = pipe.until_caught_up(&documents, rows.len()).await?;
@@ -93,6 +96,7 @@ impl Bench {
             // The first round warms the servers up.
             if round > 0 {
                 bare.push(seconds);
+                looking.push(seconds_looking);
                 piped.push(through);
             }
         }
@@ -100,7 +104,11 @@ impl Bench {
             "The pipeline with a free embedder, beside a bare client",
             rows.len(),
             "rows",
-            [("bare client, batches of 1,000", &bare), ("pipeline", &piped)],
+            &[
+                ("bare client, batches of 1,000", &bare),
+                ("bare client that looks before it writes", &looking),
+                ("pipeline", &piped),
+            ],
         );
         Ok(())
     }
@@ -132,7 +140,7 @@ impl Bench {
             "The pipeline with all-MiniLM-L6-v2, beside the bare model",
             chunks.len(),
             "chunks",
-            [("bare model", &bare), ("pipeline", &piped)],
+            &[("bare model", &bare), ("pipeline", &piped)],
         );
         let pipe = piped::Pipe::new(self, "fresh", embedder, &chunker).await?;
         table::delays("From produce to searchable, idle", &fresh::measure(pipe).await?);

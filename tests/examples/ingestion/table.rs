@@ -8,15 +8,15 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Rates of two contenders over the same `count` of things, round by round in seconds.
-pub(crate) fn rates(title: &str, count: usize, things: &str, contenders: [(&str, &Vec<f64>); 2]) {
+/// Rates of contenders over the same `count` of things, round by round in seconds.
+pub(crate) fn rates(title: &str, count: usize, things: &str, contenders: &[(&str, &Vec<f64>)]) {
     say(&format!("\n### {title}\n"));
     say(&format!("|  | {things}/s | beside the first |"));
     say("| --- | ---: | ---: |");
-    let [(_, reference), _] = contenders;
+    let Some((_, reference)) = contenders.first() else { return };
     for (name, seconds) in contenders {
-        let ratios = reference.iter().zip(seconds).map(|(bare, own)| bare / own).collect();
-        let rate = count as f64 / median(seconds.clone());
+        let ratios = reference.iter().zip(*seconds).map(|(bare, own)| bare / own).collect();
+        let rate = count as f64 / median((*seconds).clone());
         say(&format!("| {name} | {rate:.0} | {:.2} |", median(ratios)));
     }
     say(&format!("\n{count} {things} a round, {} rounds in turns, medians.", reference.len()));
