@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use livedex_testkit::{
     MilvusLite, Sampler,
     case::Group,
@@ -10,7 +10,7 @@ use livedex_testkit::{
 };
 
 use crate::load::Load;
-use crate::support::{COMMITTED, STOP, Servers, block_on, open, say};
+use crate::support::{STOP, Servers, block_on, judge, open};
 
 /// How long Milvus is away: longer than the session.
 const OUTAGE: Duration = Duration::from_secs(20);
@@ -47,17 +47,7 @@ pub(crate) fn killed(servers: &Servers) -> Result<()> {
         }
         tokio::time::sleep(LOAD).await;
         load.finish().await?;
-        let logs = |workers: &[Worker]| workers.iter().map(Worker::log).collect::<String>();
-        case.until_committed(COMMITTED, || workers.iter_mut().try_for_each(Worker::still_runs))
-            .await
-            .with_context(|| logs(&workers))?;
-        let verdict = case.verdict().await?;
-        verdict.ensure_clean().with_context(|| logs(&workers))?;
-        let samples = sampler.finish().await.with_context(|| logs(&workers))?;
-        say(&format!(
-            "{verdict}; {} looks, {} midway, {} unanswered",
-            samples.taken, samples.midway, samples.failed
-        ));
+        judge(&case, sampler, &mut workers).await?;
         for worker in workers {
             tokio::task::block_in_place(|| worker.terminate(STOP))?;
         }
