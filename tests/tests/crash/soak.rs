@@ -35,7 +35,7 @@ pub(crate) fn soak(servers: &Servers) -> Result<()> {
         let mut load = Load::new(&case, 71);
         load.create(100).await?;
         let load = load.run(Duration::from_millis(100));
-        let spec = WorkerSpec { embed_delay_ms: 20, ..case.spec() };
+        let spec = WorkerSpec { embed_delay_ms: 20, wave_records: 64, ..case.spec() };
         let mut survivor = Worker::start(&spec)?;
         let mut victim = Worker::start(&spec)?;
         let mut rng = StdRng::seed_from_u64(73);
