@@ -11,10 +11,10 @@ use livedex_core::{
 };
 
 use crate::{
+    context::Context,
     error::IngestError,
     plan::PlannedRow,
     retry::{Attempt, Waiting, until_answered},
-    wave::Context,
 };
 
 /// How far a norm may be from 1. A model in bf16 that normalises before it widens is off by up to

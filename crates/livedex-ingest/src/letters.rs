@@ -9,10 +9,10 @@ use livedex_core::{
 };
 
 use crate::{
+    context::Context,
     metrics::{self, Outcome},
     progress::Summary,
     retry::Waiting,
-    wave::Context,
 };
 
 /// Sends a record to the dead-letter topic and acknowledges it. Returns without either once the

@@ -16,6 +16,7 @@
 //! - [`pipeline`]: the run loop
 //! - `decode`: what records say
 //! - `queue`: decoded records, and which of them form the next wave
+//! - `context`: what the steps of a wave share
 //! - `wave`: one wave from its records to their acknowledgement
 //! - `read`: what the collection knows of the documents of a wave
 //! - `plan`: what a document's event changes in the collection
@@ -29,6 +30,7 @@
 //! - [`error`]: why a pipeline ends
 
 pub mod config;
+mod context;
 pub(crate) mod decode;
 pub(crate) mod embed;
 pub mod error;

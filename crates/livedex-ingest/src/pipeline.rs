@@ -15,12 +15,13 @@ use tracing::Instrument;
 
 use crate::{
     config::PipelineConfig,
+    context::Context,
     decode::decode,
     error::IngestError,
     metrics,
     progress::{Depths, Progress, Summary},
     queue::{Queue, Wave},
-    wave::{self, Context},
+    wave,
 };
 
 /// Everything that ingestion needs.

@@ -8,10 +8,10 @@ use livedex_core::{
 };
 
 use crate::{
+    context::Context,
     metrics::StepTimer,
     queue::Event,
     retry::{End, bisect, groups},
-    wave::Context,
 };
 
 /// What is known of one document.

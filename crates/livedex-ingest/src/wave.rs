@@ -8,39 +8,26 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use livedex_core::{
-    chunk::Chunker,
     diff::is_replay,
     document::Change,
     limits::MAX_WAVE_ROWS,
-    ports::{Acknowledger, ChunkStore, DeadLetters, Embedder},
     record::{DeadLetterReason, RawRecord, Stage},
     row::ChunkRow,
 };
 
 use crate::{
-    config::Backoff,
+    context::Context,
     embed::{Embedded, vectors},
     error::IngestError,
     letters::{bury, finish},
     metrics::{self, Outcome, StepTimer},
     plan::{Plan, PlannedRow, plan},
-    progress::{Progress, Summary},
+    progress::Summary,
     queue::{Event, Wave},
     read::{Known, read},
     retry::End,
     write::{Writes, write},
 };
-
-/// What every wave works with.
-pub(crate) struct Context {
-    pub(crate) chunker: Chunker,
-    pub(crate) embedder: Arc<dyn Embedder>,
-    pub(crate) store: Arc<dyn ChunkStore>,
-    pub(crate) dead_letters: Arc<dyn DeadLetters>,
-    pub(crate) acknowledger: Arc<dyn Acknowledger>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) backoff: Backoff,
-}
 
 /// Works on a wave until each of its records is finished, or its lease is dead.
 pub(crate) async fn run(context: Arc<Context>, wave: Wave) -> Result<(), IngestError> {

@@ -14,9 +14,9 @@ use livedex_core::{
 };
 
 use crate::{
+    context::Context,
     metrics::StepTimer,
     retry::{End, bisect, groups, until_answered},
-    wave::Context,
 };
 
 /// What one document's event writes and deletes.
