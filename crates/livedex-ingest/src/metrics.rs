@@ -23,6 +23,7 @@ const WAVE_SECONDS: &str = "livedex_ingest_wave_seconds";
 /// Histogram: seconds from a record's timestamp to its document being searchable.
 pub const FRESHNESS_SECONDS: &str = "livedex_ingest_freshness_seconds";
 const RETRIES: &str = "livedex_ingest_retries_total";
+const UNCONFIRMED: &str = "livedex_ingest_unconfirmed_documents_total";
 const WAVES_IN_FLIGHT: &str = "livedex_ingest_waves_in_flight";
 const QUEUE_RECORDS: &str = "livedex_ingest_queue_records";
 const QUEUE_BYTES: &str = "livedex_ingest_queue_bytes";
@@ -65,6 +66,10 @@ pub fn describe() {
         "From a record's timestamp to its document being searchable"
     );
     describe_counter!(RETRIES, "Attempts that a server did not answer well, by step");
+    describe_counter!(
+        UNCONFIRMED,
+        "Documents whose write was given up with their partition and may still reach the collection"
+    );
     describe_gauge!(WAVES_IN_FLIGHT, "Waves being worked on");
     describe_gauge!(
         QUEUE_RECORDS,
@@ -102,6 +107,10 @@ pub(crate) fn chunks(action: &'static str, n: u64) {
 
 pub(crate) fn retry(step: &'static str) {
     counter!(RETRIES, STREAM => stream(), "step" => step).increment(1);
+}
+
+pub(crate) fn unconfirmed(step: &'static str, documents: usize) {
+    counter!(UNCONFIRMED, STREAM => stream(), "step" => step).increment(documents as u64);
 }
 
 pub(crate) fn depths(depths: &Depths) {

@@ -26,7 +26,11 @@ pub(crate) enum Attempt<T> {
     /// The server refuses it for good.
     Refused(String),
     /// It is no longer wanted.
-    Abandoned,
+    Abandoned {
+        /// Whether an attempt may have been carried out, or may still be: a write whose answer
+        /// did not come.
+        is_open: bool,
+    },
 }
 
 /// The waits between attempts, and what the log says about them.
@@ -98,9 +102,10 @@ where
     F: Future<Output = Result<T, ServiceError>>,
 {
     let mut waiting = Waiting::new(backoff, step);
+    let mut is_open = false;
     loop {
         if !wanted() {
-            return Attempt::Abandoned;
+            return Attempt::Abandoned { is_open };
         }
         match request().await {
             Ok(answer) => {
@@ -112,6 +117,7 @@ where
                 waiting.pause("the server is away or busy", &why).await;
             }
             Err(ServiceError::Unknown(why)) => {
+                is_open = true;
                 waiting.pause("the server did not answer in time", &why).await;
             }
         }
@@ -153,7 +159,17 @@ pub(crate) async fn bisect<'a>(
                 stack.push(middle..group.end);
                 stack.push(group.start..middle);
             }
-            Attempt::Abandoned => {
+            Attempt::Abandoned { is_open } => {
+                if is_open {
+                    let dropped = group.clone().filter(|&index| !leases[index].is_live()).count();
+                    metrics::unconfirmed(step, dropped);
+                    tracing::warn!(
+                        step,
+                        documents = dropped,
+                        "a write was given up that may still reach the collection: the partition \
+                         is another member's now"
+                    );
+                }
                 for index in group {
                     match (leases[index].is_live(), stack.last_mut()) {
                         (false, _) => ends.push((index, End::Dropped)),
@@ -245,6 +261,25 @@ mod tests {
         let mut applied = applied.into_inner().unwrap();
         applied.sort_unstable();
         assert_eq!(applied, [0, 1, 2, 4, 5, 6, 7, 9], "each exactly once");
+    }
+
+    #[tokio::test]
+    async fn a_write_given_up_says_whether_it_may_still_happen() {
+        for (error, expected) in
+            [(ServiceError::Unknown("".into()), true), (ServiceError::Retry("".into()), false)]
+        {
+            let lease = Lease::new();
+            let request = || {
+                lease.kill();
+                let outcome = Err::<(), _>(error.clone());
+                async move { outcome }
+            };
+            let attempt = until_answered(FAST, "test", || lease.is_live(), request).await;
+            assert!(
+                matches!(attempt, Attempt::Abandoned { is_open } if is_open == expected),
+                "{error}: {attempt:?}"
+            );
+        }
     }
 
     #[tokio::test]
