@@ -174,7 +174,7 @@ fn metrics_tell_them_apart(http: &str) -> Result<()> {
             format!("livedex_kafka_records_total{{stream=\"{name}\"}} 110"),
             format!("livedex_kafka_waiting_records{{stream=\"{name}\"}} 0"),
             format!("livedex_ingest_queue_records{{stream=\"{name}\",stage=\"waves\"}} 0"),
-            format!("livedex_ingest_chunks_total{{stream=\"{name}\",action=\"unchanged\"}}"),
+            format!("livedex_ingest_chunks_total{{stream=\"{name}\",action=\"embedded\"}}"),
             format!("livedex_ingest_wave_seconds_count{{stream=\"{name}\",step=\"upsert\"}}"),
             format!("livedex_ingest_freshness_seconds_bucket{{stream=\"{name}\",le=\"0.01\"}}"),
             format!("livedex_ingest_freshness_seconds_bucket{{stream=\"{name}\",le=\"3600\"}}"),

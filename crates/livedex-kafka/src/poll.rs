@@ -370,20 +370,19 @@ impl Poll {
     }
 
     /// Commits what is finished, until the broker confirms it or `deadline`, and returns whether it
-    /// did. It polls meanwhile: during a rebalance the broker lets a commit wait behind the
-    /// member's request to join, refuses it, and goes on only once every member has polled. In a
-    /// rolling restart that is how a worker's end usually begins.
+    /// did. It polls meanwhile: during a rebalance, as in a rolling restart, the broker lets a commit
+    /// wait, refuses it, and goes on only once every member has polled.
     fn commit_last(&self, deadline: Instant) -> bool {
         let mut asked = None;
         while Instant::now() < deadline && self.shared.session().poll() {
             let wait = match &asked {
-                None => {
-                    asked = self.consumer.context().begin_commit(deadline);
-                    if asked.is_none() {
-                        return true;
+                None => match self.consumer.context().begin_commit(deadline) {
+                    None => return true,
+                    begun => {
+                        asked = begun;
+                        BUSY_POLL
                     }
-                    BUSY_POLL
-                }
+                },
                 Some(answer) => match answer.try_recv() {
                     Err(TryRecvError::Empty) => BUSY_POLL,
                     // Whether anything is left to commit the table knows.

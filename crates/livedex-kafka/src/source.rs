@@ -90,14 +90,6 @@ impl Stopper {
         let mut closed = self.closed.clone();
         match tokio::time::timeout(deadline, closed.wait_for(Option::is_some)).await {
             Ok(Ok(outcome)) if *outcome == Some(true) => Ok(()),
-            Ok(Ok(_)) => Err(KafkaError::Other {
-                brokers: self.brokers.clone(),
-                what: "committing the last offsets".to_owned(),
-                detail: format!(
-                    "not confirmed within {} s; finished records will be read again",
-                    deadline.as_secs_f32()
-                ),
-            }),
             _ => Err(KafkaError::Timeout {
                 brokers: self.brokers.clone(),
                 waited: deadline,

@@ -135,7 +135,7 @@ mod tests {
             max_document_bytes: 1000,
             wave_records: 8,
             embed_delay_ms: 5,
-            properties: [("session.timeout.ms".to_owned(), "3000".to_owned())].into(),
+            properties: [("session.timeout.ms".to_owned(), "10000".to_owned())].into(),
             faults: vec![
                 Fault::once(Point::AfterFetch, 3, Action::Kill),
                 Fault { point: Point::BeforeUpsert, nth: 1, times: 9, action: Action::Fail },
