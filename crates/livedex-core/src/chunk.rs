@@ -300,8 +300,8 @@ impl<'text> Run<'text, '_> {
             return Ok(());
         }
         let tokens = self.chunker.tokens.count(&embed_text(self.title, limits.heading, text));
-        let middle = middle(text);
-        if (tokens > limits.tokens || text.len() > limits.budget.bytes) && middle > 0 {
+        let is_long = tokens > limits.tokens || text.len() > limits.budget.bytes;
+        if is_long && let middle @ 1.. = middle(text) {
             self.push(limits, &text[..middle])?;
             return self.push(limits, text[middle..].trim_start());
         }

@@ -8,13 +8,13 @@ use std::collections::HashSet;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError as RdError,
     types::RDKafkaErrorCode,
 };
 
 use crate::{
     KafkaConfig, KafkaError, PartitionLag, client,
     diagnostics::QuietContext,
+    error::{other, request_failed},
     keys, lag,
     peek::{self, PeekFrom, Peeked},
     reach,
@@ -215,37 +215,5 @@ fn create_once(
         Some(Err((_, code))) => Ok(Err(code)),
         Some(Ok(_)) => Ok(Ok(())),
         None => Ok(Err(RDKafkaErrorCode::Fail)),
-    }
-}
-
-/// The error for a request that failed.
-pub(crate) fn request_failed(
-    config: &KafkaConfig,
-    topic: &str,
-    what: &str,
-    error: &RdError,
-) -> KafkaError {
-    let code = match error {
-        RdError::AdminOp(code) => Some(*code),
-        other => other.rdkafka_error_code(),
-    };
-    match code {
-        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
-            KafkaError::Timeout {
-                brokers: config.brokers.clone(),
-                waited: config.start_timeout,
-                what: what.to_owned(),
-            }
-        }
-        Some(code) => KafkaError::from_code(&config.brokers, topic, what, code),
-        None => other(config, what, error),
-    }
-}
-
-pub(crate) fn other(config: &KafkaConfig, what: &str, error: &dyn std::error::Error) -> KafkaError {
-    KafkaError::Other {
-        brokers: config.brokers.clone(),
-        what: what.to_owned(),
-        detail: error.to_string().replace(['\n', '\r'], " "),
     }
 }

@@ -1,8 +1,8 @@
 //! librdkafka's settings for each kind of client, with the reason where a default is not kept.
 
-use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel, consumer::BaseConsumer};
 
-use crate::{KafkaConfig, KafkaError, properties};
+use crate::{KafkaConfig, KafkaError, diagnostics::QuietContext, error::other, properties};
 
 /// KiB that librdkafka may have fetched ahead. Its default is 64 MiB; half of the default
 /// in-flight budget is enough to keep the pipeline busy. May be overshot by one fetch.
@@ -77,8 +77,19 @@ pub(crate) fn consumer(config: &KafkaConfig) -> Result<ClientConfig, KafkaError>
     Ok(finish(client, config, &fixed))
 }
 
-/// A reader of committed offsets, metadata and whole topics that joins no group.
-pub(crate) fn reader(config: &KafkaConfig, group: &str) -> Result<ClientConfig, KafkaError> {
+/// A reader of committed offsets, metadata and whole topics. librdkafka assigns partitions only to
+/// a client with a group id; the group is never joined.
+pub(crate) fn reader(
+    config: &KafkaConfig,
+    group: &str,
+) -> Result<BaseConsumer<QuietContext>, KafkaError> {
+    reader_config(config, group)?
+        .create_with_context(QuietContext::default())
+        .map_err(|error| other(config, "setting up a reader", &error))
+}
+
+/// What a [`reader`] of `group` is made with.
+pub(crate) fn reader_config(config: &KafkaConfig, group: &str) -> Result<ClientConfig, KafkaError> {
     let mut config = config.clone();
     // It never joins: what only members need may not get in its way.
     config.instance_id = None;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use livedex_core::ports::ServiceError;
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{error::KafkaError as RdError, types::RDKafkaErrorCode};
 
-use crate::config::ConfigProblem;
+use crate::{KafkaConfig, config::ConfigProblem};
 
 /// Why Kafka cannot be used. The text is one line: what, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,6 +121,39 @@ impl KafkaError {
             }
             _ => Self::Other { brokers, what: what.to_owned(), detail: code.to_string() },
         }
+    }
+}
+
+/// The error for a request that failed.
+pub(crate) fn request_failed(
+    config: &KafkaConfig,
+    topic: &str,
+    what: &str,
+    error: &RdError,
+) -> KafkaError {
+    let code = match error {
+        RdError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    };
+    match code {
+        Some(RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::RequestTimedOut) => {
+            KafkaError::Timeout {
+                brokers: config.brokers.clone(),
+                waited: config.start_timeout,
+                what: what.to_owned(),
+            }
+        }
+        Some(code) => KafkaError::from_code(&config.brokers, topic, what, code),
+        None => other(config, what, error),
+    }
+}
+
+/// The error for anything else that failed while doing `what`.
+pub(crate) fn other(config: &KafkaConfig, what: &str, error: &dyn std::error::Error) -> KafkaError {
+    KafkaError::Other {
+        brokers: config.brokers.clone(),
+        what: what.to_owned(),
+        detail: error.to_string().replace(['\n', '\r'], " "),
     }
 }
 

@@ -6,17 +6,12 @@ use std::{
 };
 
 use rdkafka::{
-    Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError as RdError,
-    message::Message,
+    Offset, TopicPartitionList, consumer::Consumer, error::KafkaError as RdError, message::Message,
 };
 
 use crate::{
-    KafkaConfig, KafkaError,
-    admin::{other, request_failed},
-    client,
-    diagnostics::QuietContext,
+    KafkaConfig, KafkaError, client,
+    error::{other, request_failed},
     reach,
 };
 
@@ -26,10 +21,7 @@ const STALLED: Duration = Duration::from_secs(30);
 /// Reads `topic` from its start to where its ends are now, and returns the keys whose last
 /// record in their partition has a value. Blocks. See [`crate::Admin::read_keys`].
 pub(crate) fn read(config: &KafkaConfig, topic: &str) -> Result<HashSet<Vec<u8>>, KafkaError> {
-    // librdkafka assigns partitions only to a client with a group id; it is never joined.
-    let consumer: BaseConsumer<QuietContext> = client::reader(config, &config.group)?
-        .create_with_context(QuietContext::default())
-        .map_err(|error| other(config, "setting up a reader", &error))?;
+    let consumer = client::reader(config, &config.group)?;
     let what = format!("reading the keys of topic \"{topic}\"");
     let mut assignment = TopicPartitionList::new();
     // Partition to the offset where reading it is done.

@@ -6,19 +6,11 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::{
-    Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError as RdError,
+    Offset, TopicPartitionList, consumer::Consumer, error::KafkaError as RdError,
     types::RDKafkaErrorCode,
 };
 
-use crate::{
-    KafkaConfig, KafkaError,
-    admin::{other, request_failed},
-    client,
-    diagnostics::QuietContext,
-    reach,
-};
+use crate::{KafkaConfig, KafkaError, client, error::request_failed, reach};
 
 /// How far a group has come in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +36,7 @@ pub(crate) fn read(
     topic: &str,
     partitions: Option<&[i32]>,
 ) -> Result<Vec<PartitionLag>, KafkaError> {
-    let consumer: BaseConsumer<QuietContext> = client::reader(config, group)?
-        .create_with_context(QuietContext::default())
-        .map_err(|error| other(config, "setting up a reader", &error))?;
+    let consumer = client::reader(config, group)?;
     let all = reach::partitions(config, &consumer, &consumer.context().diagnostics, topic)?;
     let what = format!("reading the offsets of group \"{group}\"");
     let fail = |error: RdError| request_failed(config, topic, &what, &error);

@@ -18,10 +18,9 @@ use rdkafka::{
 };
 
 use crate::{
-    KafkaConfig, KafkaError,
-    admin::{other, request_failed},
-    client,
+    KafkaConfig, KafkaError, client,
     diagnostics::QuietContext,
+    error::{other, request_failed},
     reach, record,
 };
 
@@ -78,9 +77,7 @@ pub(crate) fn read(
     n: usize,
     from: PeekFrom,
 ) -> Result<Peeked, KafkaError> {
-    let consumer: BaseConsumer<QuietContext> = client::reader(config, &config.group)?
-        .create_with_context(QuietContext::default())
-        .map_err(|error| other(config, "setting up a reader", &error))?;
+    let consumer = client::reader(config, &config.group)?;
     let peek = Peek { config, topic, consumer, start: Instant::now() };
     let mut parts = peek.parts()?;
     let n_partitions = parts.len();

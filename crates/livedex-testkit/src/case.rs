@@ -17,7 +17,6 @@ use livedex_core::{
 };
 use livedex_kafka::{Admin, DEFAULT_MAX_IN_FLIGHT_BYTES, KafkaConfig, Publisher, TopicSpec};
 use livedex_milvus::{Collection, Milvus};
-use livedex_wire::document::{encode, tombstone};
 
 use crate::check::{Report, check};
 use crate::crash::WorkerSpec;
@@ -27,6 +26,7 @@ use crate::letters::Letters;
 use crate::poison::Poison;
 use crate::rows;
 use crate::stack::CHUNK_TOKENS;
+use crate::topic::outgoing;
 use crate::wait::until;
 
 /// Records on their way at once.
@@ -220,10 +220,7 @@ impl Case {
 
     async fn produce_one(&self, change: &Change) -> Result<()> {
         let ticket = self.history().begin(change)?;
-        let record = match change {
-            Change::Upsert(document) => encode(document),
-            Change::Delete(key) => tombstone(key),
-        };
+        let record = outgoing(change);
         let value = record.value.as_deref();
         self.send(&ticket, Some(&record.key), value, &record.headers, None).await?;
         Ok(())

@@ -20,6 +20,7 @@
 //! - [`milvus_proxy`]: Milvus' error answers, in front of a Milvus that has none
 //! - [`embedder`]: an embedder without a model
 //! - [`data`]: data that is too large to keep beside the code
+//! - [`topic`]: what is put on a topic, and what lies there
 //! - [`wait`]: waits for a condition with a deadline
 
 pub mod binary;
@@ -41,6 +42,7 @@ pub mod sampler;
 pub mod servers;
 pub mod stack;
 pub mod suite;
+pub mod topic;
 pub mod wait;
 pub mod workload;
 

@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use livedex_core::{
     chunk::{ChunkConfig, Chunker},
     document::{Change, Document},
     ids::DocumentKey,
-    ports::{ModelInfo, RecordSource as _, SourceEvent, TokenCounter},
+    ports::{ModelInfo, TokenCounter},
     record::{RawRecord, SourcePosition},
 };
-use livedex_kafka::{Admin, EndMode, KafkaConfig, KafkaSource, Publisher, TopicSpec};
+use livedex_kafka::{Admin, KafkaConfig, Publisher, TopicSpec};
 use livedex_milvus::{FlushPolicy, Milvus, MilvusConfig};
 use livedex_model::{ModelSpec, load_embedder};
-use livedex_wire::document::{encode, tombstone};
 
 use crate::broker::Broker;
 use crate::check::{Report, check};
 use crate::servers::{MilvusLite, Nats};
+use crate::topic;
 use crate::wait::until;
 
 /// Tokens of a chunk in the suites: the small fixture model reads 64, and adds two of its own.
@@ -30,9 +29,6 @@ pub const CHUNK_TOKENS: usize = 60;
 
 /// Partitions of the topic.
 pub const PARTITIONS: i32 = 4;
-
-/// Records on their way at once.
-const IN_FLIGHT: usize = 256;
 
 /// A small checkpoint with random weights, by its name in `livedex-model/fixtures`: its vectors
 /// mean nothing, and it is right and fast.
@@ -116,29 +112,15 @@ impl Stack {
         &self.model
     }
 
-    /// Publishes changes, each acknowledged by the broker when this returns. One document at
-    /// most once per call: records of one call may overtake each other.
+    /// Publishes changes ([`topic::publish`]).
     pub async fn publish(&self, changes: &[Change]) -> Result<()> {
         self.publish_to(&self.kafka.topic, changes).await
     }
 
     /// The same for another topic.
-    pub async fn publish_to(&self, topic: &str, changes: &[Change]) -> Result<()> {
-        let config = KafkaConfig { topic: topic.to_owned(), ..self.kafka.clone() };
-        let publisher = Publisher::new(&config)?;
-        stream::iter(changes)
-            .map(|change| {
-                let record = match change {
-                    Change::Upsert(document) => encode(document),
-                    Change::Delete(key) => tombstone(key),
-                };
-                let publisher = &publisher;
-                async move { publisher.publish(record.key, record.value, record.headers).await }
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .try_for_each(|_| async { Ok(()) })
-            .await?;
-        Ok(())
+    pub async fn publish_to(&self, name: &str, changes: &[Change]) -> Result<()> {
+        let config = KafkaConfig { topic: name.to_owned(), ..self.kafka.clone() };
+        topic::publish(&config, changes).await
     }
 
     /// Publishes raw bytes, to see what becomes of what is no document.
@@ -172,9 +154,7 @@ impl Stack {
 
     /// Reads the whole collection (Strong) and compares it with what it should say.
     pub async fn report(&self, expected: &BTreeMap<DocumentKey, Document>) -> Result<Report> {
-        let collection = Milvus::connect(&self.milvus).await?.inspect_collection().await?;
-        let rows = collection.all_rows(false).await?;
-        check(&rows, expected, &self.chunker, &self.model.fingerprint, None)
+        compare(&self.milvus, &self.chunker, &self.model, expected).await
     }
 
     /// The same for another collection, whose chunks have up to `chunk_tokens` tokens.
@@ -188,9 +168,7 @@ impl Stack {
         let embedder = load_embedder(&ModelSpec::dir(fixture("bert-embed")))?;
         let chunk = ChunkConfig { max_tokens: chunk_tokens, overlap_tokens: 0 };
         let chunker = Chunker::new(chunk, embedder.tokenizer())?;
-        let collection = Milvus::connect(&config).await?.inspect_collection().await?;
-        let rows = collection.all_rows(false).await?;
-        check(&rows, expected, &chunker, &self.model.fingerprint, None)
+        compare(&config, &chunker, &self.model, expected).await
     }
 
     /// All dead letters, in order.
@@ -201,16 +179,19 @@ impl Stack {
             group: "dead-letter-reader".to_owned(),
             ..self.kafka.clone()
         };
-        let start = move || KafkaSource::start(&config, EndMode::UntilCaughtUp);
-        let mut source = tokio::task::spawn_blocking(start).await??;
-        let mut records = Vec::new();
-        while let Some(event) = source.next().await {
-            if let SourceEvent::Records(more) = event? {
-                records.extend(more);
-            }
-        }
-        Ok(records)
+        topic::read_all(&config).await
     }
+}
+
+async fn compare(
+    milvus: &MilvusConfig,
+    chunker: &Chunker,
+    model: &ModelInfo,
+    expected: &BTreeMap<DocumentKey, Document>,
+) -> Result<Report> {
+    let collection = Milvus::connect(milvus).await?.inspect_collection().await?;
+    let rows = collection.all_rows(false).await?;
+    check(&rows, expected, chunker, &model.fingerprint, None)
 }
 
 /// The text of a header, which must be there once.

@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use livedex_core::{
     chunk::Chunker,
     document::Change,
@@ -16,16 +15,16 @@ use livedex_core::{
 };
 use livedex_ingest::{Pipeline, PipelineConfig, Progress, Summary};
 use livedex_kafka::{
-    Admin, EndMode, KafkaConfig, KafkaDeadLetters, KafkaSource, Publisher, Stopper, TopicSpec,
+    Admin, EndMode, KafkaConfig, KafkaDeadLetters, KafkaSource, Stopper, TopicSpec,
 };
 use livedex_milvus::Collection;
-use livedex_wire::document::{NativeDecoder, encode, tombstone};
+use livedex_testkit::topic;
+use livedex_wire::document::NativeDecoder;
 use tokio_util::sync::CancellationToken;
 
 use crate::Bench;
 
 const PARTITIONS: i32 = 4;
-const IN_FLIGHT: usize = 256;
 const LEAVE: Duration = Duration::from_secs(10);
 
 /// A topic, a group and a collection.
@@ -72,19 +71,7 @@ impl Pipe {
     }
 
     pub(crate) async fn publish(&self, changes: &[Change]) -> Result<()> {
-        let publisher = &Publisher::new(&self.kafka)?;
-        stream::iter(changes)
-            .map(|change| async move {
-                let record = match change {
-                    Change::Upsert(document) => encode(document),
-                    Change::Delete(key) => tombstone(key),
-                };
-                publisher.publish(record.key, record.value, record.headers).await
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .try_for_each(|_| async { Ok(()) })
-            .await?;
-        Ok(())
+        topic::publish(&self.kafka, changes).await
     }
 
     pub(crate) fn pipeline(

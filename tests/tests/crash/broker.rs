@@ -10,7 +10,7 @@ use livedex_testkit::{
 };
 
 use crate::load::Load;
-use crate::support::{STOP, Servers, block_on, judge, open};
+use crate::support::{Servers, block_on, finish, judge, open};
 
 /// How long Kafka is away: longer than the session, and than a message's timeout.
 const OUTAGE: Duration = Duration::from_secs(30);
@@ -67,11 +67,8 @@ fn under_load(servers: &Servers, outage: impl AsyncFnOnce(&mut Kafka) -> Result<
         outage(&mut kafka).await?;
         tokio::time::sleep(LOAD).await;
         load.finish().await?;
-        let verdict = judge(&case, sampler, &mut workers).await?;
+        let (verdict, _) = judge(&case, sampler, &mut workers).await?;
         ensure!(verdict.look.committed > before.values().sum(), "nothing was done after it");
-        for worker in workers {
-            tokio::task::block_in_place(|| worker.terminate(STOP))?;
-        }
-        case.close().await
+        finish(case, workers).await
     })
 }

@@ -18,7 +18,7 @@ use livedex_testkit::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::load::Load;
-use crate::support::{COMMITTED, PATIENCE, STOP, Servers, block_on, open, say, setting};
+use crate::support::{PATIENCE, Servers, block_on, finish, open, say, setting, verdict};
 
 /// Seeds by default: one for each named point, and one for a random time.
 const SEEDS: u64 = Point::ALL.len() as u64 + 1;
@@ -164,18 +164,13 @@ async fn run(brokers: &str, milvus: &str, seed: u64, plan: &Plan) -> Result<(Ver
         }
         .with_context(|| kill.to_string())?;
     }
-    let mut worker = Worker::start(&plan.spec(&case))?;
+    let mut workers = [Worker::start(&plan.spec(&case))?];
     load.step().await?;
-    let committed = case.until_committed(COMMITTED, || worker.still_runs()).await;
-    committed.with_context(|| worker.log())?;
-    let verdict = case.verdict().await?;
-    let samples = sampler.finish().await.with_context(|| worker.log())?;
-    verdict.ensure_clean().with_context(|| worker.log())?;
+    let (verdict, samples) = verdict(&case, sampler, &mut workers).await?;
     // A check of nothing is no check.
     ensure!(verdict.report.rows > 0 && verdict.look.letters > 0, "{verdict}");
     ensure!(samples.taken > 0, "{samples:?}");
-    tokio::task::block_in_place(|| worker.terminate(STOP))?;
-    case.close().await?;
+    finish(case, workers).await?;
     Ok((verdict, samples))
 }
 

@@ -14,7 +14,7 @@ use livedex_testkit::{
 };
 
 use crate::load::Load;
-use crate::support::{COMMITTED, PATIENCE, STOP, Servers, block_on, judge, open, say};
+use crate::support::{COMMITTED, PATIENCE, Servers, block_on, finish, judge, open, say, stop};
 
 /// How long writes are refused in one way.
 const LIMITED: Duration = Duration::from_secs(4);
@@ -92,7 +92,7 @@ pub(crate) fn one_document(servers: &Servers) -> Result<()> {
         let live = load.workload.any().context("no document")?;
         let mut worker = Worker::start(&spec)?;
         case.until_committed(COMMITTED, || worker.still_runs()).await?;
-        tokio::task::block_in_place(|| worker.terminate(STOP))?;
+        stop([worker])?;
         ensure!(proxy.counts(Rpc::Upsert).rejected == 0, "a document is refused without a reason");
 
         // All of it is there before the next worker is: whole waves.
@@ -174,11 +174,4 @@ async fn until_answered(proxy: &MilvusProxy, more: u64) -> Result<()> {
         Ok(if answered >= before + more { Ok(()) } else { Err(format!("{answered} passed")) })
     })
     .await
-}
-
-async fn finish<const N: usize>(case: Case, workers: [Worker; N]) -> Result<()> {
-    for worker in workers {
-        tokio::task::block_in_place(|| worker.terminate(STOP))?;
-    }
-    case.close().await
 }

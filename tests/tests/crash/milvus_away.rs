@@ -10,7 +10,7 @@ use livedex_testkit::{
 };
 
 use crate::load::Load;
-use crate::support::{STOP, Servers, block_on, judge, open};
+use crate::support::{Servers, block_on, finish, judge, open};
 
 /// How long Milvus is away: longer than the session.
 const OUTAGE: Duration = Duration::from_secs(20);
@@ -48,9 +48,6 @@ pub(crate) fn killed(servers: &Servers) -> Result<()> {
         tokio::time::sleep(LOAD).await;
         load.finish().await?;
         judge(&case, sampler, &mut workers).await?;
-        for worker in workers {
-            tokio::task::block_in_place(|| worker.terminate(STOP))?;
-        }
-        case.close().await
+        finish(case, workers).await
     })
 }

@@ -14,7 +14,7 @@ use livedex_testkit::{
 };
 
 use crate::load::Load;
-use crate::support::{COMMITTED, PATIENCE, STOP, Servers, block_on, judge, logs, open, say};
+use crate::support::{COMMITTED, PATIENCE, Servers, block_on, finish, judge, logs, open, say};
 
 /// How long the network is bad: two and a half sessions, and five deadlines of an RPC to Milvus.
 const FAULT: Duration = Duration::from_secs(15);
@@ -154,13 +154,10 @@ fn under_load(
         ensure!(behind > 0, "everything was done in spite of the fault");
         tokio::time::sleep(LOAD).await;
         load.finish().await?;
-        let verdict = judge(&case, sampler, &mut workers).await?;
+        let (verdict, _) = judge(&case, sampler, &mut workers).await?;
         ensure!(verdict.look.committed > before.values().sum(), "nothing was done after it");
         say(&network.to_string());
-        for worker in workers {
-            tokio::task::block_in_place(|| worker.terminate(STOP))?;
-        }
-        case.close().await
+        finish(case, workers).await
     })
 }
 
@@ -221,10 +218,7 @@ pub(crate) fn silent_for_one(servers: &Servers, both: bool) -> Result<()> {
         say(&format!(
             "{behind} records behind when one was cut off, which embedded {n_embedded} times more and wrote {n_written} times; {network}"
         ));
-        for worker in workers {
-            tokio::task::block_in_place(|| worker.terminate(STOP))?;
-        }
-        case.close().await
+        finish(case, workers).await
     })
 }
 

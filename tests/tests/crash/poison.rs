@@ -16,7 +16,7 @@ use livedex_testkit::{
 
 use crate::load::Load;
 use crate::support::{
-    COMMITTED, PATIENCE, STOP, Servers, block_on, open, open_without_letters, say,
+    COMMITTED, PATIENCE, Servers, block_on, finish, judge, open, open_without_letters,
 };
 
 const PARTITIONS: i32 = 3;
@@ -32,7 +32,7 @@ pub(crate) fn everywhere(servers: &Servers) -> Result<()> {
         let mut n_poison = poison_all(&case).await?;
         load.create(40).await?;
         n_poison += poison_all(&case).await?;
-        let mut worker = Worker::start(&case.spec())?;
+        let worker = Worker::start(&case.spec())?;
         for poison in Poison::ALL {
             let document = load.workload.any().context("no document")?;
             case.produce_poison(poison, Some(&document), None).await?;
@@ -41,11 +41,7 @@ pub(crate) fn everywhere(servers: &Servers) -> Result<()> {
         load.update(20).await?;
         load.delete(5).await?;
         n_poison += poison_all(&case).await?;
-        let worker_log = |worker: &Worker| worker.log();
-        case.until_committed(COMMITTED, || worker.still_runs())
-            .await
-            .with_context(|| worker_log(&worker))?;
-        judge(&case, sampler, worker, n_poison).await
+        end(case, sampler, worker, n_poison).await
     })
 }
 
@@ -87,7 +83,7 @@ pub(crate) fn a_large_document(servers: &Servers) -> Result<()> {
         ensure!(moved > CHUNKS, "{moved} rows");
         let key = large(0..1)?.key().clone();
         case.produce(&[Change::Delete(key)]).await?;
-        judge(&case, sampler, worker, 1).await
+        end(case, sampler, worker, 1).await
     })
 }
 
@@ -124,7 +120,7 @@ pub(crate) fn letters_fail(servers: &Servers) -> Result<()> {
         .await?;
         case.until_committed(COMMITTED, || worker.still_runs()).await?;
         ensure!(worker.passes(Point::BeforeDeadLetter) >= 10 + n_poison, "{}", worker.log());
-        judge(&case, sampler, worker, n_poison).await
+        end(case, sampler, worker, n_poison).await
     })
 }
 
@@ -153,10 +149,7 @@ pub(crate) fn no_topic(servers: &Servers) -> Result<()> {
         let (committed, _) = case.committed().await?;
         ensure!(committed.values().all(|&at| at == 0), "{committed:?} is committed");
         case.create_dead_letters().await?;
-        case.until_committed(COMMITTED, || worker.still_runs())
-            .await
-            .with_context(|| worker.log())?;
-        judge(&case, sampler, worker, n_poison).await
+        end(case, sampler, worker, n_poison).await
     })
 }
 
@@ -172,13 +165,10 @@ async fn around_documents(case: &Case, load: &mut Load) -> Result<usize> {
     Ok(2 * PARTITIONS as usize)
 }
 
-async fn judge(case: &Case, sampler: Sampler, mut worker: Worker, n_poison: usize) -> Result<()> {
-    case.until_committed(COMMITTED, || worker.still_runs()).await.with_context(|| worker.log())?;
-    let verdict = case.verdict().await?;
-    verdict.ensure_clean().with_context(|| worker.log())?;
+/// Judges the case, which has `n_poison` dead letters at least, and ends it.
+async fn end(case: Case, sampler: Sampler, worker: Worker, n_poison: usize) -> Result<()> {
+    let mut workers = [worker];
+    let (verdict, _) = judge(&case, sampler, &mut workers).await?;
     ensure!(verdict.look.letters >= n_poison, "{verdict}");
-    let samples = sampler.finish().await?;
-    say(&format!("{verdict}; {} looks, {} midway", samples.taken, samples.midway));
-    tokio::task::block_in_place(|| worker.terminate(STOP))?;
-    case.clone().close().await
+    finish(case, workers).await
 }

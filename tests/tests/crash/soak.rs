@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use livedex_testkit::{
     Sampler,
     case::Group,
@@ -11,7 +11,7 @@ use livedex_testkit::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::load::Load;
-use crate::support::{COMMITTED, STOP, Servers, block_on, open, say, setting};
+use crate::support::{Servers, block_on, finish, open, say, setting, verdict};
 
 /// How long it takes, in seconds, unless `LIVEDEX_CRASH_SOAK_S` says otherwise.
 const LENGTH_S: u64 = 600;
@@ -55,16 +55,8 @@ pub(crate) fn soak(servers: &Servers) -> Result<()> {
             }
         }
         load.finish().await?;
-        let logs = format!("{}\n{}", survivor.log(), victim.log());
-        case.until_committed(COMMITTED, || {
-            survivor.still_runs()?;
-            victim.still_runs()
-        })
-        .await
-        .context(logs.clone())?;
-        let verdict = case.verdict().await?;
-        verdict.ensure_clean().context(logs.clone())?;
-        let samples = sampler.finish().await.context(logs)?;
+        let mut workers = [survivor, victim];
+        let (verdict, samples) = verdict(&case, sampler, &mut workers).await?;
         let quarters: Vec<u64> = resident.chunks(resident.len().div_ceil(4)).map(median).collect();
         let mib = quarters.iter().map(|bytes| bytes / (1024 * 1024)).collect::<Vec<_>>();
         say(&format!(
@@ -78,10 +70,7 @@ pub(crate) fn soak(servers: &Servers) -> Result<()> {
             quarters.len() == 4 && quarters[3] <= quarters[1] + SLACK,
             "the survivor's memory grows: {mib:?} MiB by quarters"
         );
-        tokio::task::block_in_place(|| {
-            survivor.terminate(STOP).and_then(|()| victim.terminate(STOP))
-        })?;
-        case.close().await
+        finish(case, workers).await
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use livedex_testkit::{
     Case, Sampler,
     case::Group,
@@ -12,7 +12,7 @@ use livedex_testkit::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::load::{Load, Running};
-use crate::support::{COMMITTED, STOP, Servers, block_on, open, say};
+use crate::support::{Servers, block_on, finish, open, say, stop, verdict};
 
 const PARTITIONS: i32 = 8;
 
@@ -41,21 +41,13 @@ pub(crate) fn storm(servers: &Servers, assignor: &'static str, length: Duration)
             crowd.change(&load).await?;
         }
         load.finish().await?;
-        case.until_committed(COMMITTED, || crowd.still_run())
-            .await
-            .with_context(|| crowd.logs())?;
-        let verdict = case.verdict().await?;
-        verdict.ensure_clean().with_context(|| crowd.logs())?;
-        let samples = sampler.finish().await.with_context(|| crowd.logs())?;
+        let (verdict, samples) = verdict(&case, sampler, &mut crowd.workers).await?;
         ensure!(samples.midway > 0, "{samples:?}");
         say(&format!(
             "{assignor}: {} joined, {} left, {} killed; {verdict}; {} looks, {} midway",
             crowd.joined, crowd.left, crowd.killed, samples.taken, samples.midway
         ));
-        for worker in crowd.workers {
-            tokio::task::block_in_place(|| worker.terminate(STOP))?;
-        }
-        case.close().await
+        finish(case, crowd.workers).await
     })
 }
 
@@ -101,7 +93,7 @@ impl Crowd {
             // Two in three say good-bye.
             if self.rng.random_bool(0.67) {
                 self.left += 1;
-                tokio::task::block_in_place(|| worker.terminate(STOP))?;
+                stop([worker])?;
             } else {
                 self.killed += 1;
                 worker.kill()?;
@@ -114,9 +106,5 @@ impl Crowd {
 
     fn still_run(&mut self) -> Result<()> {
         self.workers.iter_mut().try_for_each(Worker::still_runs)
-    }
-
-    fn logs(&self) -> String {
-        self.workers.iter().map(Worker::log).collect::<Vec<_>>().join("\n")
     }
 }

@@ -12,6 +12,7 @@ use livedex_testkit::{
     Case, Kafka, MilvusLite, Sampler,
     case::{Group, Verdict},
     crash::Worker,
+    sampler::Samples,
     stack::runtime,
 };
 
@@ -22,7 +23,7 @@ pub(crate) const COMMITTED: Duration = Duration::from_secs(180);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// For a worker to end after SIGTERM: it finishes its waves within 20 s, and leaves within 5 s.
-pub(crate) const STOP: Duration = Duration::from_secs(40);
+const STOP: Duration = Duration::from_secs(40);
 
 /// A broker and a Milvus Lite that are started when the first case asks for them and serve all:
 /// each case has topics, a group and a collection of its own.
@@ -91,22 +92,45 @@ pub(crate) async fn open_without_letters(
 }
 
 /// Waits until everything is committed, and judges it. Fails if a worker has ended meanwhile.
-pub(crate) async fn judge(
+pub(crate) async fn verdict(
     case: &Case,
     sampler: Sampler,
     workers: &mut [Worker],
-) -> Result<Verdict> {
+) -> Result<(Verdict, Samples)> {
     case.until_committed(COMMITTED, || workers.iter_mut().try_for_each(Worker::still_runs))
         .await
         .with_context(|| logs(workers))?;
     let verdict = case.verdict().await?;
     verdict.ensure_clean().with_context(|| logs(workers))?;
     let samples = sampler.finish().await.with_context(|| logs(workers))?;
+    Ok((verdict, samples))
+}
+
+/// As [`verdict`], with a line about it.
+pub(crate) async fn judge(
+    case: &Case,
+    sampler: Sampler,
+    workers: &mut [Worker],
+) -> Result<(Verdict, Samples)> {
+    let (verdict, samples) = verdict(case, sampler, workers).await?;
     say(&format!(
         "{verdict}; {} looks, {} midway, {} unanswered",
         samples.taken, samples.midway, samples.failed
     ));
-    Ok(verdict)
+    Ok((verdict, samples))
+}
+
+/// Stops workers (SIGTERM), one after the other.
+pub(crate) fn stop(workers: impl IntoIterator<Item = Worker>) -> Result<()> {
+    workers
+        .into_iter()
+        .try_for_each(|worker| tokio::task::block_in_place(|| worker.terminate(STOP)))
+}
+
+/// Stops the workers and ends the case.
+pub(crate) async fn finish(case: Case, workers: impl IntoIterator<Item = Worker>) -> Result<()> {
+    stop(workers)?;
+    case.close().await
 }
 
 /// The ends of the workers' logs.

@@ -13,7 +13,7 @@ use livedex_testkit::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::load::Load;
-use crate::support::{COMMITTED, PATIENCE, STOP, Servers, block_on, open, say};
+use crate::support::{COMMITTED, PATIENCE, Servers, block_on, finish, judge, open, stop};
 
 const DOCUMENTS: usize = 30;
 
@@ -79,7 +79,7 @@ async fn first_versions(case: &Case, seed: u64) -> Result<Load> {
     load.create(DOCUMENTS).await?;
     let mut worker = Worker::start(&case.spec())?;
     case.until_committed(COMMITTED, || worker.still_runs()).await?;
-    tokio::task::block_in_place(|| worker.terminate(STOP))?;
+    stop([worker])?;
     Ok(load)
 }
 
@@ -105,16 +105,7 @@ async fn outlived(case: &Case, mut load: Load, mut zombie: Worker) -> Result<()>
         load.create(4).await?;
         tokio::time::sleep(PACE).await;
     }
-    case.until_committed(COMMITTED, || {
-        zombie.still_runs()?;
-        heir.still_runs()
-    })
-    .await?;
-    let verdict = case.verdict().await?;
-    let logs = || format!("{}\n{}", zombie.log(), heir.log());
-    verdict.ensure_clean().context("after the zombie woke up").with_context(logs)?;
-    let samples = sampler.finish().await.with_context(logs)?;
-    say(&format!("{verdict}; {} looks, {} midway", samples.taken, samples.midway));
-    tokio::task::block_in_place(|| zombie.terminate(STOP).and_then(|()| heir.terminate(STOP)))?;
-    case.clone().close().await
+    let mut workers = [zombie, heir];
+    judge(case, sampler, &mut workers).await.context("after the zombie woke up")?;
+    finish(case.clone(), workers).await
 }

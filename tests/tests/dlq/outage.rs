@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use livedex_kafka::{DeadLetterReader, KafkaConfig, KafkaError, Publisher, Start};
-use livedex_testkit::{Kafka, Livedex};
+use livedex_testkit::{Kafka, Livedex, topic::noise};
 
-use crate::support::{Case, noise};
+use crate::support::Case;
 
 /// Connecting gives up after 5 s, and a debug build on a busy machine is slow.
 const GIVEN_UP: Duration = Duration::from_secs(15);

@@ -8,8 +8,9 @@ use livedex_core::dead_letter as names;
 use livedex_core::record::{Header, RawRecord, Stage};
 use livedex_core::replay::{REPLAYED_FROM_HEADER, replayed_from};
 use livedex_kafka::{Admin, KafkaConfig, Publisher, TopicSpec};
+use livedex_testkit::topic::{noise, read_all};
 
-use crate::support::{Case, PARTITIONS, keys, noise, read};
+use crate::support::{Case, PARTITIONS, keys};
 
 /// Key, value and headers that are hard to carry.
 fn hard_records(case: &Case) -> Vec<RawRecord> {
@@ -162,7 +163,7 @@ pub(crate) async fn what_cannot_be_replayed_is_counted_and_never_a_tombstone(
     let arguments = ["replay", "--all", "--key", "homeless", "--to", &other.topic];
     let finished = case.dlq(&arguments)?.success()?;
     ensure!(finished.stdout.starts_with(&format!("replayed 2 to {}", other.topic)));
-    ensure!(keys(&read(&other).await?) == ["homeless", "homeless"]);
+    ensure!(keys(&read_all(&other).await?) == ["homeless", "homeless"]);
     Ok(())
 }
 

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use livedex_core::lease::Lease;
-use livedex_core::ports::{DeadLetters as _, RecordSource as _, SourceEvent};
+use livedex_core::ports::DeadLetters as _;
 use livedex_core::record::{DeadLetterReason, Header, RawRecord, SourcePosition, Stage};
-use livedex_kafka::{
-    Admin, EndMode, KafkaConfig, KafkaDeadLetters, KafkaSource, Publisher, TopicSpec,
-};
-use livedex_testkit::{Livedex, binary::Finished};
+use livedex_kafka::{Admin, KafkaConfig, KafkaDeadLetters, Publisher, TopicSpec};
+use livedex_testkit::{Livedex, binary::Finished, topic::read_all};
 use livedex_wire::dead_letter::DeadLetterV1;
 
 /// For one command, on a busy machine.
@@ -127,24 +125,8 @@ impl Case {
 
     /// What lies on the source topic, partition by partition.
     pub(crate) async fn source(&self) -> Result<Vec<RawRecord>> {
-        read(&self.kafka).await
+        read_all(&self.kafka).await
     }
-}
-
-/// All records of the configuration's topic, partitions ascending, each in offset order.
-pub(crate) async fn read(config: &KafkaConfig) -> Result<Vec<RawRecord>> {
-    let config = KafkaConfig { group: format!("{}.check", config.group), ..config.clone() };
-    let start = move || KafkaSource::start(&config, EndMode::UntilCaughtUp);
-    let mut source = tokio::task::spawn_blocking(start).await??;
-    let mut records = Vec::new();
-    while let Some(event) = source.next().await {
-        if let SourceEvent::Records(more) = event? {
-            records.extend(more);
-        }
-    }
-    source.close(SOON).await?;
-    records.sort_by_key(|record: &RawRecord| (record.position.partition, record.position.offset));
-    Ok(records)
 }
 
 /// Keys as text, in the order of the records.
@@ -160,17 +142,4 @@ pub(crate) fn sorted_keys(records: &[RawRecord]) -> Vec<String> {
     let mut keys = keys(records);
     keys.sort();
     keys
-}
-
-/// Bytes that no codec makes smaller, the same every time (xorshift; the seed is not 0).
-pub(crate) fn noise(seed: u64, n: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
 }

@@ -11,6 +11,7 @@ use livedex_core::record::{DeadLetterReason, Header, RawRecord, SourcePosition, 
 use livedex_kafka::{
     Admin, EndMode, KafkaConfig, KafkaDeadLetters, KafkaError, KafkaSource, Publisher, TopicSpec,
 };
+use livedex_testkit::topic;
 
 use crate::support::{PATIENCE, fresh, read_to_end};
 
@@ -115,20 +116,7 @@ pub(crate) async fn a_dead_letter_too_large_for_its_topic_is_kept_without_its_va
 
 /// Bytes that no codec makes smaller, the same every time.
 fn noise(n: usize) -> Vec<u8> {
-    noise_of(1, n)
-}
-
-/// As [`noise`], different for each `seed` (xorshift; the seed is not 0).
-fn noise_of(seed: u64, n: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
+    topic::noise(1, n)
 }
 
 pub(crate) async fn a_message_too_large_names_value_and_limit(brokers: &str) -> Result<()> {
@@ -178,7 +166,7 @@ pub(crate) async fn publishing_many_at_once_is_not_refused_for_its_batches(
     for i in 1..=50 {
         let publisher = publisher.clone();
         // Different bytes each, or they would be compressed to one.
-        let value = noise_of(i, 20_000);
+        let value = topic::noise(i, 20_000);
         tasks.spawn(async move { publisher.publish(format!("k{i}"), Some(value), vec![]).await });
     }
     while let Some(result) = tasks.join_next().await {

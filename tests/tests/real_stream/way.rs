@@ -21,8 +21,9 @@ use livedex_testkit::{
     check::check,
     embedder::HashEmbedder,
     stack::{PARTITIONS, runtime},
+    topic,
 };
-use livedex_wire::document::{NativeDecoder, encode, tombstone};
+use livedex_wire::document::NativeDecoder;
 use tokio_util::sync::CancellationToken;
 
 use crate::{chunks::chunker, events, events::Event, measured, share::MOST};
@@ -113,10 +114,7 @@ async fn publish(kafka: &KafkaConfig, events: &[Event]) -> Result<()> {
     stream::iter(documents.into_values())
         .map(|changes| async move {
             for change in &changes {
-                let record = match change {
-                    Change::Upsert(document) => encode(document),
-                    Change::Delete(key) => tombstone(key),
-                };
+                let record = topic::outgoing(change);
                 publisher.publish(record.key, record.value, record.headers).await?;
             }
             anyhow::Ok(())

@@ -155,12 +155,7 @@ proptest! {
 
     #[test]
     fn the_collection_ends_as_the_last_version_of_each_document(case in case()) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        block_on(async {
             let world = World::new();
             *world.store.read_fault.lock().unwrap() = fail_every(case.fail_every);
             *world.store.upsert_fault.lock().unwrap() = fail_every(case.fail_every + 1);

@@ -218,12 +218,7 @@ proptest! {
         wave_records in 1..12usize,
         waves_in_flight in 1..4usize,
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        block_on(async {
             let world = World::new();
             let records = stream(&world, &ops);
             assert_eq!(records.len(), ops.len());

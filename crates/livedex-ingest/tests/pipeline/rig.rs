@@ -149,3 +149,9 @@ pub(crate) fn sections(names: &[&str]) -> String {
 pub(crate) fn value(label: &str, names: &[&str]) -> String {
     format!("{label}|{}", sections(names))
 }
+
+/// Runs a case of a property: proptest's are no asynchronous functions.
+pub(crate) fn block_on(case: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_time().build().unwrap().block_on(case);
+}

@@ -14,10 +14,9 @@ use rdkafka::{
 };
 
 use crate::{
-    Admin, KafkaConfig, KafkaError,
-    admin::{other, request_failed},
-    client,
+    Admin, KafkaConfig, KafkaError, client,
     diagnostics::QuietContext,
+    error::{other, request_failed},
     lag::until_coordinated,
 };
 
@@ -48,7 +47,7 @@ pub(crate) struct MarkStore {
 impl MarkStore {
     /// Connects in the background.
     pub(crate) fn new(config: &KafkaConfig) -> Result<Self, KafkaError> {
-        let consumer = client::reader(config, &replay_group(config))?
+        let consumer = client::reader_config(config, &replay_group(config))?
             .create_with_context(QuietContext::default())
             .map_err(|error| other(config, "setting up the replay's group", &error))?;
         Ok(Self { consumer: Arc::new(consumer), config: config.clone() })

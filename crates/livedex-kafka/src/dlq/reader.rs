@@ -22,10 +22,9 @@ use rdkafka::{
 use tokio::sync::mpsc;
 
 use crate::{
-    KafkaConfig, KafkaError,
-    admin::{other, request_failed},
-    client,
+    KafkaConfig, KafkaError, client,
     diagnostics::QuietContext,
+    error::{other, request_failed},
     reach, record,
 };
 
@@ -79,7 +78,7 @@ impl DeadLetterReader {
         let reading = Arc::new(config.clone());
         let opening = Arc::clone(&reading);
         let opened = tokio::task::spawn_blocking(move || {
-            let consumer = consumer(&opening)?;
+            let consumer = client::reader(&opening, &opening.group)?;
             let (ranges, bounds) = ranges(&opening, &consumer, &start)?;
             Ok((consumer, ranges, bounds))
         });
@@ -127,7 +126,7 @@ pub async fn read_one(
     let config = Arc::new(config.clone());
     let asked = Arc::clone(&config);
     let read = tokio::task::spawn_blocking(move || {
-        let consumer = consumer(&config)?;
+        let consumer = client::reader(&config, &config.group)?;
         let (ranges, _) = ranges(&config, &consumer, &Start::default())?;
         let has = |range: &Range| {
             range.partition == partition && (range.start..range.end).contains(&offset)
@@ -140,13 +139,6 @@ pub async fn read_one(
         Ok(batch.and_then(|mut batch| batch.pop()).filter(|one| one.position.offset == offset))
     });
     read.await.map_err(|error| other(&asked, "reading a dead letter", &error))?
-}
-
-fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<QuietContext>, KafkaError> {
-    // librdkafka assigns partitions only to a client with a group id; it is never joined.
-    client::reader(config, &config.group)?
-        .create_with_context(QuietContext::default())
-        .map_err(|error| other(config, "setting up a reader", &error))
 }
 
 /// What there is to read, partitions ascending, and where each partition begins and ends.

@@ -18,10 +18,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::Mutex;
 
 use crate::{
-    Admin, KafkaConfig, KafkaError,
-    admin::other,
-    client,
+    Admin, KafkaConfig, KafkaError, client,
     config::check_topic,
+    error::other,
     producer::{Outgoing, Producer},
     properties,
     publisher::explain,
