@@ -225,7 +225,7 @@ async fn about(client: &QueryClient, question: &str, document_id: &str) -> Resul
     let id = Value::String(document_id.to_owned());
     let request = QueryRequest {
         filter: Some(Filter::Compare(Field::DocumentId, Comparison::Eq, id)),
-        consistency: Consistency::Strong,
+        consistency: Some(Consistency::Strong),
         ..QueryRequest::new(question)
     };
     Ok(client.query(&request, ANSWER).await?)

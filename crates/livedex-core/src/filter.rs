@@ -11,6 +11,8 @@ use crate::limits::{
 pub enum Field {
     /// The document's id.
     DocumentId,
+    /// The document's tenant; the empty name is the default tenant.
+    Tenant,
     /// The document's `updated_at`, compared as milliseconds since 1970.
     UpdatedAt,
     /// A key of the metadata.
@@ -115,8 +117,8 @@ pub enum FilterError {
 }
 
 impl Filter {
-    /// Checks every limit of the tree, and that `document_id` meets strings only and
-    /// `updated_at` integers only.
+    /// Checks every limit of the tree, and that `document_id` and `tenant` meet strings
+    /// only and `updated_at` integers only.
     pub fn validate(&self) -> Result<(), FilterError> {
         let mut n_nodes = 0;
         self.validate_node(1, &mut n_nodes)
@@ -169,9 +171,13 @@ impl Filter {
 fn check_pair(field: &Field, value: &Value) -> Result<(), FilterError> {
     check_field(field)?;
     match (field, value) {
-        (Field::DocumentId, Value::String(_)) | (Field::UpdatedAt, Value::Int(_)) => {}
+        (Field::DocumentId | Field::Tenant, Value::String(_))
+        | (Field::UpdatedAt, Value::Int(_)) => {}
         (Field::DocumentId, _) => {
             return Err(FilterError::Type { field: "document_id", value: "what is no string" });
+        }
+        (Field::Tenant, _) => {
+            return Err(FilterError::Type { field: "tenant", value: "what is no string" });
         }
         (Field::UpdatedAt, _) => {
             return Err(FilterError::Type { field: "updated_at", value: "what is no time" });
@@ -188,7 +194,7 @@ fn check_pair(field: &Field, value: &Value) -> Result<(), FilterError> {
 fn check_field(field: &Field) -> Result<(), FilterError> {
     match field {
         Field::Metadata(key) => check_string(key),
-        Field::DocumentId | Field::UpdatedAt => Ok(()),
+        Field::DocumentId | Field::Tenant | Field::UpdatedAt => Ok(()),
     }
 }
 

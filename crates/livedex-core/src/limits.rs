@@ -87,6 +87,31 @@ pub const DEFAULT_TOP_K: usize = 10;
 /// Candidates of one query: each costs a forward pass of the cross-encoder.
 pub const MAX_CANDIDATES: usize = 500;
 
+/// Texts of one query, each of them a search of its own in stage 1.
+pub const MAX_QUERIES: usize = 8;
+
+/// Chunks on each side of a hit that come with it.
+pub const MAX_NEIGHBOURS: usize = 5;
+
+/// Other chunks of a document that are shown below its best one.
+pub const MAX_PASSAGES: usize = 20;
+
+/// Records that a query waits for: a producer's last batch over all partitions of a wide topic.
+pub const MAX_AFTER: usize = 64;
+
+/// Bytes of a collection's name: Milvus' own limit.
+pub const MAX_COLLECTION_BYTES: usize = 255;
+
+/// Texts that one request has scored: as many as candidates of a query.
+pub const MAX_RERANK_DOCUMENTS: usize = MAX_CANDIDATES;
+
+/// Texts that one request has embedded. As JSON a vector of 1,024 numbers has some 11 kB, so that far
+/// more would not fit a NATS message of 1 MiB.
+pub const MAX_EMBED_TEXTS: usize = 64;
+
+/// Chunks of a document in one reply.
+pub const MAX_PAGE_CHUNKS: usize = 1000;
+
 /// Candidates of a query by default.
 pub const DEFAULT_CANDIDATES: usize = 50;
 

@@ -12,7 +12,7 @@ use crate::{
     document::Change,
     ids::{ChunkId, DocumentKey},
     lease::Lease,
-    query::{Candidate, SearchRequest},
+    query::{Candidate, Passage, PassageRequest, SearchRequest},
     record::{DeadLetterReason, RawRecord, SourcePosition},
     row::{ChunkRow, StoredRow},
 };
@@ -100,7 +100,8 @@ pub trait Embedder: Send + Sync {
 pub trait Reranker: Send + Sync {
     /// What it is.
     fn info(&self) -> &ModelInfo;
-    /// The probability, 0..=1, that each document answers the query: one a document, in order.
+    /// The probability, 0..=1, that each document answers the query, in order. At the deadline
+    /// it answers with what it has: the scores of the first documents, at least one.
     async fn rerank(
         &self,
         query: &str,
@@ -148,8 +149,16 @@ pub trait ChunkStore: Send + Sync {
 /// The collection as the query service sees it.
 #[async_trait]
 pub trait Retriever: Send + Sync {
-    /// The nearest chunks, best first.
+    /// Which collection it is: a random number that a collection gets when it is made, so that one
+    /// that was dropped and made again is another. Empty if it has none.
+    fn identity(&self) -> &str;
+    /// Whether it can search by words ([`crate::query::Route::Bm25`]).
+    fn has_bm25(&self) -> bool;
+    /// The best chunks, best first; equal ones by key.
     async fn search(&self, request: &SearchRequest) -> Result<Vec<Candidate>, ServiceError>;
+    /// The chunks at these places, in the order of the spans and then of their ordinals; each place
+    /// once, with the chunk of the newest version. A place that nothing stands at is left out.
+    async fn passages(&self, request: &PassageRequest) -> Result<Vec<Passage>, ServiceError>;
     /// How many rows the collection has; `None` if the implementation does not count them.
     async fn rows(&self) -> Result<Option<u64>, ServiceError> {
         Ok(None)

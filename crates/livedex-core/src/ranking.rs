@@ -1,8 +1,26 @@
 //! Stage scores to final scores, order and ties.
+//!
+//! Three steps: the lists of stage 1's routes become one ([`fuse`]), the reranker's scores give the
+//! final order ([`rank`]), and chunks of one document may become one hit ([`group`]).
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    collections::{HashMap, hash_map::Entry},
+};
 
-use crate::query::{Candidate, Hit};
+use crate::{
+    ids::{ChunkId, DocumentKey},
+    limits::MAX_PASSAGES,
+    query::{Candidate, Hit, RouteRank},
+    row::ChunkFields,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The constant of reciprocal rank fusion: Cormack, Clarke and Büttcher, SIGIR 2009, and what Milvus'
+/// own ranker has by default.
+pub const RRF_K: f32 = 60.0;
 
 /// How the scores of both stages become the final one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -10,176 +28,180 @@ pub enum Fusion {
     /// The reranker's probability alone.
     #[default]
     Rerank,
-    /// The mean of the probability and the cosine similarity clamped to 0..=1: better where the
+    /// The mean of the probability and stage 1's score as a number 0..=1: better where the
     /// reranker is small and was trained for another kind of text.
     Mean,
 }
 
-/// Ranks candidates and keeps the best `top_k`, best first.
+/// A chunk after stage 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retrieved {
+    /// The chunk.
+    pub fields: ChunkFields,
+    /// Its embedding, if it was asked for.
+    pub vector: Option<Vec<f32>>,
+    /// See [`Hit::retrieve_score`].
+    pub score: f32,
+    /// The same as a number 0..=1: a cosine similarity as it is (0 if it is negative), a BM25 score s
+    /// as s / (1 + s), a fused score as a part of what the first place in every list gives. Only
+    /// the first can be compared between queries.
+    pub normal: f32,
+    /// Its place in the list of each route that found it.
+    pub routes: Vec<RouteRank>,
+}
+
+/// What a route's scores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Cosine similarities.
+    Cosine,
+    /// BM25 scores.
+    Bm25,
+}
+
+/// Makes one list of the lists of stage 1's routes, best first, at most `limit` long.
 ///
-/// `rerank_scores` holds one probability a candidate, in the order of `candidates`; without it
-/// the score is the cosine similarity clamped to 0..=1. A candidate beyond its end, and a score
-/// that is NaN, counts as probability 0. Equal scores are ordered by similarity, then by chunk
-/// id, so that the same candidates in any order give the same hits. Ranks count from 1.
-pub fn rank(
-    candidates: Vec<Candidate>,
-    rerank_scores: Option<&[f32]>,
-    fusion: Fusion,
-    top_k: usize,
-) -> Vec<Hit> {
-    let probability = |index: usize| {
-        rerank_scores.map(|scores| {
-            let score = scores.get(index).copied().unwrap_or(0.0);
-            if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) }
-        })
+/// With several routes a chunk's score is the sum of 1 / ([`RRF_K`] + its rank) over the lists that
+/// have it, with ranks from 1. It is computed here and not by Milvus' hybrid search, which does not
+/// tell the ranks and scores that it fused. Equal scores are ordered by the best score of a single
+/// list, then by chunk id.
+pub fn fuse(lists: Vec<(Scale, Vec<Candidate>)>, limit: usize) -> Vec<Retrieved> {
+    let n_routes = lists.len();
+    let only = match lists.as_slice() {
+        [(scale, _)] => Some(*scale),
+        _ => None,
     };
-    let mut hits: Vec<Hit> = candidates
+    let mut found: HashMap<ChunkId, Retrieved> = HashMap::new();
+    for (route, (_, mut list)) in lists.into_iter().enumerate() {
+        for candidate in &mut list {
+            if candidate.score.is_nan() {
+                candidate.score = -1.0;
+            }
+        }
+        list.sort_by(|a, b| by(a.score, b.score).then_with(|| a.fields.id.cmp(&b.fields.id)));
+        for (index, Candidate { fields, score, vector }) in list.into_iter().enumerate() {
+            let rank = index + 1;
+            let place = RouteRank { route, rank, score };
+            let share = 1.0 / (RRF_K + rank as f32);
+            match found.entry(fields.id.clone()) {
+                Entry::Occupied(mut entry) => {
+                    let entry = entry.get_mut();
+                    entry.score += share;
+                    entry.routes.push(place);
+                }
+                Entry::Vacant(entry) => {
+                    let score = if only.is_some() { score } else { share };
+                    entry.insert(Retrieved {
+                        fields,
+                        vector,
+                        score,
+                        normal: 0.0,
+                        routes: vec![place],
+                    });
+                }
+            }
+        }
+    }
+    let mut fused: Vec<Retrieved> = found.into_values().collect();
+    let best = n_routes as f32 / (RRF_K + 1.0);
+    for one in &mut fused {
+        one.normal = match only {
+            Some(Scale::Cosine) => one.score.clamp(0.0, 1.0),
+            Some(Scale::Bm25) => one.score.max(0.0) / (1.0 + one.score.max(0.0)),
+            None => (one.score / best).clamp(0.0, 1.0),
+        };
+    }
+    let highest =
+        |one: &Retrieved| one.routes.iter().map(|r| r.score).fold(f32::NEG_INFINITY, f32::max);
+    fused.sort_by(|a, b| {
+        by(a.score, b.score)
+            .then_with(|| by(highest(a), highest(b)))
+            .then_with(|| a.fields.id.cmp(&b.fields.id))
+    });
+    fused.truncate(limit);
+    fused
+}
+
+/// Ranks what stage 1 found, best first.
+///
+/// `rerank_scores` holds a probability for each of the first of them, in order; those beyond its end
+/// were not scored and count as probability 0, as one that is NaN does. Without it the final score is
+/// [`Retrieved::normal`]. Equal scores are ordered as stage 1 ordered them, so that the same
+/// candidates always give the same hits. Ranks count from 1.
+pub fn rank(retrieved: Vec<Retrieved>, rerank_scores: Option<&[f32]>, fusion: Fusion) -> Vec<Hit> {
+    let probability = |index: usize| {
+        let score = *rerank_scores?.get(index)?;
+        Some(if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) })
+    };
+    let mut hits: Vec<Hit> = retrieved
         .into_iter()
         .enumerate()
-        .map(|(index, candidate)| {
-            let similarity =
-                if candidate.similarity.is_nan() { -1.0 } else { candidate.similarity };
-            let cosine = similarity.clamp(0.0, 1.0);
+        .map(|(index, Retrieved { fields, vector, score, normal, routes })| {
             let rerank_score = probability(index);
-            let score = match (rerank_score, fusion) {
-                (None, _) => cosine,
-                (Some(probability), Fusion::Rerank) => probability,
-                (Some(probability), Fusion::Mean) => (probability + cosine) / 2.0,
+            let final_score = match (rerank_scores, fusion) {
+                (None, _) => normal,
+                (Some(_), Fusion::Rerank) => rerank_score.unwrap_or(0.0),
+                (Some(_), Fusion::Mean) => (rerank_score.unwrap_or(0.0) + normal) / 2.0,
             };
             Hit {
-                fields: candidate.fields,
-                score,
-                retrieve_rank: 0,
-                retrieve_score: similarity,
+                fields,
+                vector,
+                score: final_score,
+                retrieve_rank: index + 1,
+                retrieve_score: score,
+                routes,
                 rerank_rank: None,
                 rerank_score,
             }
         })
         .collect();
-
-    hits.sort_by(|a, b| {
-        by(a.retrieve_score, b.retrieve_score).then_with(|| a.fields.id.cmp(&b.fields.id))
-    });
-    for (index, hit) in hits.iter_mut().enumerate() {
-        hit.retrieve_rank = index + 1;
-    }
     if rerank_scores.is_some() {
         // The sort is stable: equal probabilities keep the order of stage 1.
-        hits.sort_by(|a, b| by(a.rerank_score.unwrap_or(0.0), b.rerank_score.unwrap_or(0.0)));
+        hits.sort_by(|a, b| by(a.rerank_score.unwrap_or(-1.0), b.rerank_score.unwrap_or(-1.0)));
         for (index, hit) in hits.iter_mut().enumerate() {
-            hit.rerank_rank = Some(index + 1);
+            hit.rerank_rank = hit.rerank_score.map(|_| index + 1);
         }
     }
     hits.sort_by(|a, b| by(a.score, b.score).then_with(|| a.retrieve_rank.cmp(&b.retrieve_rank)));
-    hits.truncate(top_k);
     hits
+}
+
+/// A hit, and the other chunks of its document that were found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The document's best chunk.
+    pub best: Hit,
+    /// The others, best first, at most [`MAX_PASSAGES`]. Empty where hits are not grouped.
+    pub others: Vec<Hit>,
+}
+
+/// The hits that are answered with, best first: at most `top_k`, none below `min_score`, and with
+/// `by_document` one a document.
+pub fn group(
+    hits: Vec<Hit>,
+    by_document: bool,
+    min_score: Option<f32>,
+    top_k: usize,
+) -> Vec<Group> {
+    let enough = hits.into_iter().filter(|hit| min_score.is_none_or(|least| hit.score >= least));
+    let mut groups: Vec<Group> = Vec::new();
+    let mut place: HashMap<DocumentKey, usize> = HashMap::new();
+    for hit in enough {
+        let at = match by_document {
+            true => *place.entry(hit.fields.document.clone()).or_insert(groups.len()),
+            false => groups.len(),
+        };
+        match groups.get_mut(at) {
+            Some(group) if group.others.len() < MAX_PASSAGES => group.others.push(hit),
+            Some(_) => {}
+            None => groups.push(Group { best: hit, others: Vec::new() }),
+        }
+    }
+    groups.truncate(top_k);
+    groups
 }
 
 /// Higher first.
 fn by(a: f32, b: f32) -> Ordering {
     b.total_cmp(&a)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests may panic")]
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        ids::{ChunkId, ContentHash, DocumentId, DocumentKey, Tenant},
-        record::SourcePosition,
-        row::ChunkFields,
-    };
-
-    fn candidate(id: &str, similarity: f32) -> Candidate {
-        let fields = ChunkFields {
-            id: ChunkId::from_stored(id),
-            document: DocumentKey { tenant: Tenant::default(), id: DocumentId::new("d").unwrap() },
-            ordinal: 0,
-            text: String::new(),
-            heading: String::new(),
-            title: String::new(),
-            url: String::new(),
-            metadata: Default::default(),
-            version: String::new(),
-            updated_at_ms: 0,
-            content_hash: ContentHash::from_stored(""),
-            attributes_hash: ContentHash::from_stored(""),
-            position: SourcePosition { topic: "t".into(), partition: 0, offset: 0 },
-        };
-        Candidate { fields, similarity }
-    }
-
-    /// Id, score, rank of stage 1, rank of stage 2.
-    fn table(hits: &[Hit]) -> Vec<(&str, f32, usize, Option<usize>)> {
-        hits.iter()
-            .map(|hit| (hit.fields.id.as_str(), hit.score, hit.retrieve_rank, hit.rerank_rank))
-            .collect()
-    }
-
-    #[test]
-    fn without_a_reranker_similarity_decides() {
-        let candidates = vec![candidate("a", 0.25), candidate("b", 0.5), candidate("c", -0.5)];
-        let hits = rank(candidates, None, Fusion::Rerank, 10);
-        assert_eq!(table(&hits), [("b", 0.5, 1, None), ("a", 0.25, 2, None), ("c", 0.0, 3, None)]);
-        assert_eq!(hits[2].retrieve_score, -0.5);
-    }
-
-    #[test]
-    fn the_reranker_decides_alone_or_with_similarity() {
-        let candidates = || vec![candidate("a", 1.0), candidate("b", 0.5), candidate("c", 0.0)];
-        let scores = [0.25, 0.5, 0.75];
-        let hits = rank(candidates(), Some(&scores), Fusion::Rerank, 2);
-        assert_eq!(table(&hits), [("c", 0.75, 3, Some(1)), ("b", 0.5, 2, Some(2))]);
-        let hits = rank(candidates(), Some(&scores), Fusion::Mean, 10);
-        assert_eq!(
-            table(&hits),
-            [("a", 0.625, 1, Some(3)), ("b", 0.5, 2, Some(2)), ("c", 0.375, 3, Some(1))]
-        );
-    }
-
-    #[test]
-    fn ties_go_to_similarity_and_then_to_the_id() {
-        let candidates = vec![candidate("c", 0.5), candidate("a", 0.5), candidate("b", 0.75)];
-        let hits = rank(candidates, Some(&[0.5, 0.5, 0.5]), Fusion::Rerank, 10);
-        let ids: Vec<&str> = hits.iter().map(|hit| hit.fields.id.as_str()).collect();
-        assert_eq!(ids, ["b", "a", "c"]);
-    }
-
-    #[test]
-    fn scores_that_are_no_numbers_come_last() {
-        let candidates =
-            vec![candidate("a", f32::NAN), candidate("b", 0.1), candidate("c", f32::NAN)];
-        let hits = rank(candidates, Some(&[f32::NAN, 0.5]), Fusion::Mean, 10);
-        assert_eq!(hits[0].fields.id.as_str(), "b");
-        assert!(hits.iter().all(|hit| hit.score.is_finite() && hit.retrieve_score.is_finite()));
-        assert!(rank(vec![], Some(&[]), Fusion::Mean, 10).is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_of_the_candidates_does_not_matter(
-            values in prop::collection::vec((0_u8..4, 0_u8..4), 0..20),
-            seed in any::<u64>(),
-            fusion in prop::sample::select(vec![Fusion::Rerank, Fusion::Mean]),
-            top_k in 1_usize..25,
-        ) {
-            let mut rows: Vec<(Candidate, f32)> = values
-                .iter()
-                .enumerate()
-                .map(|(i, (a, b))| (candidate(&format!("{i:02}"), f32::from(*a) / 4.0), f32::from(*b) / 4.0))
-                .collect();
-            let run = |rows: &[(Candidate, f32)]| {
-                let scores: Vec<f32> = rows.iter().map(|row| row.1).collect();
-                rank(rows.iter().map(|row| row.0.clone()).collect(), Some(&scores), fusion, top_k)
-            };
-            let hits = run(&rows);
-            prop_assert_eq!(hits.len(), top_k.min(values.len()));
-            prop_assert!(hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
-            rows.sort_by_key(|row| ContentHash::of([row.0.fields.id.as_str().as_bytes(), &seed.to_le_bytes()]));
-            prop_assert_eq!(hits, run(&rows));
-        }
-    }
 }

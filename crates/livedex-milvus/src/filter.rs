@@ -192,6 +192,7 @@ impl Path {
             Field::DocumentId => {
                 Ok(Self { text: field::DOCUMENT_ID.to_owned(), in_metadata: false })
             }
+            Field::Tenant => Ok(Self { text: field::TENANT.to_owned(), in_metadata: false }),
             Field::UpdatedAt => Ok(Self { text: field::UPDATED_AT.to_owned(), in_metadata: false }),
             Field::Metadata(key) => Self::metadata(key),
         }

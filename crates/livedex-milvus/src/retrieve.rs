@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use livedex_core::{
     ids::ChunkId,
     ports::{Retriever, ServiceError},
-    query::{Candidate, Consistency, SearchRequest},
+    query::{Candidate, Consistency, Passage, PassageRequest, Route, SearchRequest},
 };
 use milvus::v2::{
     request::dql::SearchRequest as Search,
@@ -31,21 +31,24 @@ impl Retriever for Collection {
         if request.limit == 0 {
             return Ok(Vec::new());
         }
-        if request.vector.len() != self.dimension() {
+        let Route::Dense(vector) = &request.route else {
+            return Err(ServiceError::Reject("no BM25".to_owned()));
+        };
+        if vector.len() != self.dimension() {
             return Err(ServiceError::Reject(format!(
                 "the query's vector has {} numbers, the collection has {}",
-                request.vector.len(),
+                vector.len(),
                 self.dimension()
             )));
         }
         let filter = render(request.filter.as_ref(), request.tenant.as_ref())
             .map_err(|error| ServiceError::Reject(error.to_string()))?;
-        let mut candidates = match self.ask(request, &filter, &all_but_vector()).await {
+        let mut candidates = match self.ask(request, vector, &filter, &all_but_vector()).await {
             Ok(response) => response.results().iter().next().map_or(Ok(Vec::new()), whole)?,
             // Long texts: keys first, then their rows in pages. The key is named because to Milvus
             // Lite no field at all means every field.
             Err(failure) if failure.kind == Kind::ReplyTooLarge => {
-                let response = self.ask(request, &filter, &[field::ID]).await?;
+                let response = self.ask(request, vector, &filter, &[field::ID]).await?;
                 match response.results().iter().next() {
                     Some(found) => self.fetch(found, request.consistency).await?,
                     None => Vec::new(),
@@ -54,9 +57,21 @@ impl Retriever for Collection {
             Err(failure) => return Err(failure.into()),
         };
         candidates.sort_by(|a, b| {
-            b.similarity.total_cmp(&a.similarity).then_with(|| a.fields.id.cmp(&b.fields.id))
+            b.score.total_cmp(&a.score).then_with(|| a.fields.id.cmp(&b.fields.id))
         });
         Ok(candidates)
+    }
+
+    fn identity(&self) -> &str {
+        ""
+    }
+
+    fn has_bm25(&self) -> bool {
+        false
+    }
+
+    async fn passages(&self, _request: &PassageRequest) -> Result<Vec<Passage>, ServiceError> {
+        Err(ServiceError::Reject("no passages".to_owned()))
     }
 }
 
@@ -64,6 +79,7 @@ impl Collection {
     async fn ask(
         &self,
         request: &SearchRequest,
+        vector: &[f32],
         filter: &str,
         fields: &[&str],
     ) -> Result<SearchResponse, Failure> {
@@ -72,7 +88,7 @@ impl Collection {
             let search = Search::builder()
                 .collection_name(self.name())
                 .vector_field(field::VECTOR)
-                .vectors(SearchVectors::Float(vec![request.vector.clone()]))
+                .vectors(SearchVectors::Float(vec![vector.to_vec()]))
                 .filter(filter)
                 .output_fields(fields.iter().copied())
                 .limit(i64::try_from(request.limit).unwrap_or(i64::MAX))
@@ -101,7 +117,7 @@ impl Collection {
         Ok(scored
             .filter_map(|(id, score)| {
                 let fields = rows.remove(&ChunkId::from_stored(id))?;
-                Some(Candidate { fields, similarity: cosine(*score) })
+                Some(Candidate { fields, score: cosine(*score), vector: None })
             })
             .collect())
     }
@@ -115,7 +131,9 @@ fn whole(found: &SingleResult) -> Result<Vec<Candidate>, ServiceError> {
     }
     let rows = Columns::new(found.get_output_fields(), ids.len()).chunk_fields(ids)?;
     let scored = rows.into_iter().zip(found.get_scores());
-    Ok(scored.map(|(fields, score)| Candidate { fields, similarity: cosine(*score) }).collect())
+    Ok(scored
+        .map(|(fields, score)| Candidate { fields, score: cosine(*score), vector: None })
+        .collect())
 }
 
 fn keys(found: &SingleResult) -> Result<&[String], ServiceError> {

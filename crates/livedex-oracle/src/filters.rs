@@ -69,6 +69,7 @@ fn field(data: &mut Unstructured<'_>) -> Result<Field> {
     Ok(match data.int_in_range(0..=3)? {
         0 => Field::DocumentId,
         1 => Field::UpdatedAt,
+        2 => Field::Tenant,
         _ => Field::Metadata(String::arbitrary(data)?),
     })
 }
@@ -145,6 +146,7 @@ fn compare(path: Path, operator: &str, value: Literal) -> Expression {
 fn path(field: &Field) -> Path {
     match field {
         Field::DocumentId => Path("document_id".to_owned(), None),
+        Field::Tenant => Path("tenant".to_owned(), None),
         Field::UpdatedAt => Path("updated_at".to_owned(), None),
         Field::Metadata(key) => Path("metadata".to_owned(), Some(key.clone())),
     }

@@ -13,8 +13,8 @@ use std::{
 use livedex_core::{
     chunk::embed_text,
     ports::{Embedder, ModelError, Reranker, Retriever, ServiceError},
-    query::{Candidate, Hit, QueryRequest, SearchRequest},
-    ranking::rank,
+    query::{Candidate, Hit, QueryRequest, Route, SearchRequest},
+    ranking::{Scale, fuse, rank},
 };
 
 use crate::{config::QueryConfig, deadline::Deadline, error::QueryError, metrics};
@@ -107,11 +107,12 @@ impl Service {
 
         let start = Instant::now();
         let search = SearchRequest {
-            vector,
+            route: Route::Dense(vector),
+            with_vectors: false,
             limit: n_candidates,
             tenant: request.tenant.clone(),
             filter: request.filter.clone(),
-            consistency: request.consistency,
+            consistency: request.consistency(),
         };
         let candidates = deadline
             .bound(self.retriever.search(&search))
@@ -133,7 +134,12 @@ impl Service {
             (None, None)
         };
         Ok(Answer {
-            hits: rank(candidates, scores.as_deref(), self.config.fusion, top_k),
+            hits: {
+                let retrieved = fuse(vec![(Scale::Cosine, candidates)], n_candidates);
+                let mut hits = rank(retrieved, scores.as_deref(), self.config.fusion);
+                hits.truncate(top_k);
+                hits
+            },
             n_candidates,
             degraded,
             timings,

@@ -132,6 +132,7 @@ fn field(fields: &mut Fields) -> Result<Field, FieldError> {
     let name = string(&path, fields.need("field")?, "metadata.".len() + MAX_FILTER_STRING_BYTES)?;
     match name.as_str() {
         "document_id" => Ok(Field::DocumentId),
+        "tenant" => Ok(Field::Tenant),
         "updated_at" => Ok(Field::UpdatedAt),
         _ => match name.strip_prefix("metadata.") {
             Some(key) if !key.is_empty() => Ok(Field::Metadata(key.to_owned())),
@@ -146,7 +147,7 @@ fn field(fields: &mut Fields) -> Result<Field, FieldError> {
 fn metadata_key(fields: &mut Fields) -> Result<String, FieldError> {
     match field(fields)? {
         Field::Metadata(key) => Ok(key),
-        Field::DocumentId | Field::UpdatedAt => {
+        Field::DocumentId | Field::Tenant | Field::UpdatedAt => {
             let problem = Problem::Other("must be metadata.KEY with this operator".to_owned());
             Err(FieldError::new(fields.path("field"), problem))
         }
@@ -218,6 +219,7 @@ fn node(operator: &str, operand: Json) -> Json {
 fn field_name(field: &Field) -> String {
     match field {
         Field::DocumentId => "document_id".to_owned(),
+        Field::Tenant => "tenant".to_owned(),
         Field::UpdatedAt => "updated_at".to_owned(),
         Field::Metadata(key) => format!("metadata.{key}"),
     }

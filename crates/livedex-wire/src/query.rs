@@ -117,15 +117,14 @@ pub fn decode(json: &[u8]) -> Result<QueryRequest, RequestError> {
     }
     let rerank = fields.boolean("rerank")?.unwrap_or(true);
     let consistency = match fields.string("consistency", usize::MAX)? {
-        None => Consistency::default(),
-        Some(name) => consistency(&name).ok_or_else(|| {
+        None => None,
+        Some(name) => Some(consistency(&name).ok_or_else(|| {
             let allowed = "strong, bounded or eventually";
             FieldError::new("consistency", Problem::NotAllowed { value: quote(name), allowed })
-        })?,
+        })?),
     };
     let (include_text, include_metadata) = include(fields.take("include"))?;
     Ok(QueryRequest {
-        query,
         top_k,
         candidates,
         filter,
@@ -135,6 +134,7 @@ pub fn decode(json: &[u8]) -> Result<QueryRequest, RequestError> {
         consistency,
         include_text,
         include_metadata,
+        ..QueryRequest::new(query)
     })
 }
 
@@ -194,9 +194,10 @@ pub fn encode(request: &QueryRequest) -> Vec<u8> {
         put("rerank", json!(false));
     }
     match request.consistency {
-        Consistency::Strong => put("consistency", json!("strong")),
-        Consistency::Eventually => put("consistency", json!("eventually")),
-        Consistency::Bounded => None,
+        Some(Consistency::Strong) => put("consistency", json!("strong")),
+        Some(Consistency::Eventually) => put("consistency", json!("eventually")),
+        Some(Consistency::Bounded) => put("consistency", json!("bounded")),
+        None => None,
     };
     if !(request.include_text && request.include_metadata) {
         let mut include = Vec::new();

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use livedex_core::{
     document::{Change, Document},
     ports::Retriever as _,
-    query::{Consistency, SearchRequest},
+    query::{Consistency, Route, SearchRequest},
 };
 use livedex_ingest::PipelineConfig;
 use livedex_kafka::EndMode;
@@ -46,11 +46,12 @@ pub(crate) async fn measure(pipe: Pipe) -> Result<Vec<f64>> {
 async fn until_found(pipe: &Pipe, document: &Document, vector: Vec<f32>) -> Result<()> {
     let start = Instant::now();
     let request = SearchRequest {
-        vector,
+        route: Route::Dense(vector),
         limit: 50,
         tenant: None,
         filter: None,
         consistency: Consistency::default(),
+        with_vectors: false,
     };
     loop {
         let found = pipe.collection.search(&request).await?;

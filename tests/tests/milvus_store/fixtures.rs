@@ -5,7 +5,7 @@ use livedex_core::{
     document::{Metadata, MetadataValue},
     ids::{ChunkId, ContentHash, DocumentId, DocumentKey, Tenant},
     ports::ModelInfo,
-    query::{Consistency, SearchRequest},
+    query::{Consistency, Route, SearchRequest},
     record::SourcePosition,
     row::{ChunkFields, ChunkRow},
 };
@@ -66,7 +66,14 @@ pub(crate) fn row(document: &DocumentKey, ordinal: u32, text: &str, vector: Vec<
 
 /// A search that reads its own writes.
 pub(crate) fn strong(vector: Vec<f32>, limit: usize) -> SearchRequest {
-    SearchRequest { vector, limit, tenant: None, filter: None, consistency: Consistency::Strong }
+    SearchRequest {
+        route: Route::Dense(vector),
+        limit,
+        tenant: None,
+        filter: None,
+        consistency: Consistency::Strong,
+        with_vectors: false,
+    }
 }
 
 /// The same numbers for the same seed: a vector of length one.

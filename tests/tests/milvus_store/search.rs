@@ -36,9 +36,9 @@ async fn similarity_is_the_cosine(uri: &str) -> Result<()> {
                 let row = row.context("a candidate that was never written")?;
                 ensure!(row.fields == candidate.fields);
                 let cosine = dot(&query, &row.vector);
-                ensure!((candidate.similarity - cosine).abs() < 1e-5, "{candidate:?}: {cosine}");
+                ensure!((candidate.score - cosine).abs() < 1e-5, "{candidate:?}: {cosine}");
             }
-            ensure!(found.windows(2).all(|pair| pair[0].similarity >= pair[1].similarity));
+            ensure!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
             // By key: an index rounds otherwise than a scan.
             let best = store.search(&strong(query, 5)).await?;
             let same = best.iter().zip(&found).all(|(a, b)| a.fields.id == b.fields.id);
@@ -54,7 +54,7 @@ async fn similarity_is_the_cosine(uri: &str) -> Result<()> {
     let found = store.search(&strong(opposite, 300)).await?;
     let last = found.last().context("nothing was found")?;
     ensure!(
-        last.fields.document.id.as_str() == "d1" && (last.similarity + 1.0).abs() < 1e-5,
+        last.fields.document.id.as_str() == "d1" && (last.score + 1.0).abs() < 1e-5,
         "{last:?}"
     );
     Ok(())
@@ -91,7 +91,7 @@ async fn a_reply_above_the_limit_comes_in_parts(uri: &str) -> Result<()> {
     let found = store.search(&strong(query.clone(), 400)).await?;
     ensure!(found.len() == 400, "{}", found.len());
     ensure!(found[0].fields == rows[6].fields);
-    ensure!(found.windows(2).all(|pair| pair[0].similarity >= pair[1].similarity));
+    ensure!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
     let small = store.search(&strong(query, 20)).await?;
     ensure!(small.iter().map(|c| &c.fields).eq(found[..20].iter().map(|c| &c.fields)));
     Ok(())

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use livedex_core::{
     ids::{ChunkId, ContentHash, DocumentId, DocumentKey, Tenant},
     ports::{Embedder, ModelError, ModelInfo, Reranker, Retriever, ServiceError, TokenCounter},
-    query::{Candidate, SearchRequest},
+    query::{Candidate, Passage, PassageRequest, SearchRequest},
     record::SourcePosition,
     row::ChunkFields,
 };
@@ -136,13 +136,23 @@ impl Retriever for World {
     async fn rows(&self) -> Result<Option<u64>, ServiceError> {
         Ok(Some(7))
     }
+    fn identity(&self) -> &str {
+        "fakes"
+    }
+    fn has_bm25(&self) -> bool {
+        true
+    }
+    async fn passages(&self, _: &PassageRequest) -> Result<Vec<Passage>, ServiceError> {
+        Ok(Vec::new())
+    }
 }
 
 fn candidate(index: usize, bytes: usize) -> Candidate {
     let text = format!("text {index} {}", "x".repeat(bytes));
     let hash = |text: &str| ContentHash::of([text.as_bytes()]);
     Candidate {
-        similarity: 1.0 - index as f32 / 1000.0,
+        score: 1.0 - index as f32 / 1000.0,
+        vector: None,
         fields: ChunkFields {
             id: ChunkId::from_stored(hash(&text).as_str()),
             document: DocumentKey {

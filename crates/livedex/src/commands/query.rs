@@ -36,7 +36,7 @@ fn request(args: &QueryArgs) -> anyhow::Result<QueryRequest> {
         tenant,
         instruction: args.instruction.clone(),
         rerank: !args.no_rerank,
-        consistency: if args.strong { Consistency::Strong } else { Consistency::default() },
+        consistency: args.strong.then_some(Consistency::Strong),
         ..QueryRequest::new(args.text.as_str())
     })
 }
