@@ -212,7 +212,7 @@ impl Device {
             Ok(piece) => {
                 scores.extend(piece);
                 if rest.as_slice().is_empty() {
-                    let scores = std::mem::take(scores);
+                    let scores = scores.so_far();
                     self.finish(ticket, Ok(scores));
                 }
             }

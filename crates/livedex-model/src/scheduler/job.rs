@@ -1,6 +1,9 @@
 //! What a caller hands to the device thread.
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use livedex_core::ports::ModelError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -47,8 +50,22 @@ pub(crate) enum Input {
         /// Not yet run.
         rest: std::vec::IntoIter<PairTokens>,
         /// Of those that have run, in order.
-        scores: Vec<f32>,
+        scores: Scores,
     },
+}
+
+/// Scores as they come, in order. The caller sees them, too: at its deadline it takes what there is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scores(Arc<Mutex<Vec<f32>>>);
+
+impl Scores {
+    pub(crate) fn extend(&self, more: Vec<f32>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(more);
+    }
+
+    pub(crate) fn so_far(&self) -> Vec<f32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Job {

@@ -12,7 +12,7 @@ use livedex_core::ports::{Embedder, ModelError, ModelInfo, Reranker, TokenCounte
 
 use super::{
     admission::Admission,
-    job::{Answer, Input},
+    job::{Answer, Input, Scores},
     limits::TOKENIZE_PIECE,
     policy::Work,
     telemetry::{DROPPED_TOTAL, REASON},
@@ -147,7 +147,9 @@ impl Reranker for RerankPort {
         if documents.is_empty() {
             return Ok(Vec::new());
         }
-        until(deadline, async {
+        let scored = Scores::default();
+        let mut counts: Vec<usize> = Vec::new();
+        let answer = until(deadline, async {
             let slot = self.admission.query_slot().await?;
             let tokenizer = self.tokenizer.clone();
             let (query, instruction) = (query.to_owned(), instruction.map(str::to_owned));
@@ -158,25 +160,31 @@ impl Reranker for RerankPort {
                 documents.iter().map(encode).collect()
             })
             .await?;
-            let counts: Vec<usize> = parts.iter().map(Vec::len).collect();
+            counts = parts.iter().map(Vec::len).collect();
             let pairs: Vec<PairTokens> = parts.into_iter().flatten().collect();
-            let input = Input::Pairs { rest: pairs.into_iter(), scores: Vec::new() };
+            let input = Input::Pairs { rest: pairs.into_iter(), scores: scored.clone() };
             let answer = self.admission.submit(Work::Rerank, input, slot, deadline).await?;
-            Ok(best_parts(&self.admission.answer(answer).await?, &counts))
+            self.admission.answer(answer).await
         })
-        .await
+        .await;
+        let scores = match answer {
+            Err(ModelError::DeadlineExceeded) => best_parts(&scored.so_far(), &counts),
+            answer => best_parts(&answer?, &counts),
+        };
+        if scores.is_empty() { Err(ModelError::DeadlineExceeded) } else { Ok(scores) }
     }
 }
 
-/// Of the scores of all documents' parts, each document's best.
+/// Of the scores of documents' parts, each document's best, for as many documents as have all of
+/// theirs.
 fn best_parts(scores: &[f32], counts: &[usize]) -> Vec<f32> {
     let mut rest = scores;
     let mut best = |count: &usize| {
-        let (parts, tail) = rest.split_at(*count);
+        let (parts, tail) = rest.split_at_checked(*count)?;
         rest = tail;
-        parts.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        Some(parts.iter().copied().fold(f32::NEG_INFINITY, f32::max))
     };
-    counts.iter().map(&mut best).collect()
+    counts.iter().map_while(&mut best).collect()
 }
 
 /// Answers by the deadline, whatever the device is doing. The request that is given up is

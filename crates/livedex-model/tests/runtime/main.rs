@@ -157,6 +157,27 @@ async fn a_query_overtakes_a_long_reranking() {
 }
 
 #[tokio::test]
+async fn at_its_deadline_a_reranking_answers_with_what_it_has() {
+    let stack = start(small());
+    let fake = &stack.fake;
+    fake.gate.close();
+    let reranker = stack.reranker.clone();
+    let soon = Some(Instant::now() + Duration::from_secs(2));
+    let late = tokio::spawn(async move { reranker.rerank("why", None, texts(200), soon).await });
+    for batches in 1..=3 {
+        fake.entered(batches).await;
+        fake.gate.step();
+    }
+    fake.entered(4).await;
+    let scores = within(late).await.unwrap().unwrap();
+    let wanted: Vec<f32> = texts(200).iter().map(|text| probability("why", text)).collect();
+    assert!((3..200).contains(&scores.len()), "{}", scores.len());
+    assert_eq!(scores, wanted[..scores.len()]);
+    fake.gate.open();
+    within(stack.reranker.rerank("after", None, texts(1), None)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_query_lane_refuses_at_once() {
     let stack = start(RuntimeConfig { query_queue: 2, ..small() });
     stack.fake.gate.close();
