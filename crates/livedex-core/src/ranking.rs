@@ -124,13 +124,13 @@ pub fn fuse(lists: Vec<(Scale, Vec<Candidate>)>, limit: usize) -> Vec<Retrieved>
 
 /// Ranks what stage 1 found, best first.
 ///
-/// `rerank_scores` holds a probability for each of the first of them, in order; those beyond its end
-/// were not scored and count as probability 0, as one that is NaN does. Without it the final score is
+/// `rerank_scores` holds a probability for each of them, in order; `None`, or nothing at all, where it was
+/// not scored, which counts as probability 0, as NaN does. Without it the final score is
 /// [`Retrieved::normal`]. Equal scores are ordered as stage 1 ordered them, so that the same
 /// candidates always give the same hits. Ranks count from 1.
-pub fn rank(retrieved: Vec<Retrieved>, rerank_scores: Option<&[f32]>, fusion: Fusion) -> Vec<Hit> {
+pub fn rank(retrieved: Vec<Retrieved>, rerank_scores: Option<&[Option<f32>]>, fusion: Fusion) -> Vec<Hit> {
     let probability = |index: usize| {
-        let score = *rerank_scores?.get(index)?;
+        let score = (*rerank_scores?.get(index)?)?;
         Some(if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) })
     };
     let mut hits: Vec<Hit> = retrieved

@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use livedex_core::{
     limits::{DEFAULT_CANDIDATES, DEFAULT_TOP_K},
+    query::Mode,
     ranking::Fusion,
 };
 
@@ -113,6 +114,17 @@ pub struct QueryConfig {
     pub timeout: Duration,
     /// Requests being answered at once; the next one is refused at once (429).
     pub max_in_flight: usize,
+    /// How many times as long as on an idle service an answer may take; beyond it requests are
+    /// refused at once (429). At least 1.
+    pub max_slowdown: f64,
+    /// How stage 1 searches when the request does not say.
+    pub mode: Mode,
+    /// Whether requests without a tenant are refused.
+    pub require_tenant: bool,
+    /// Bytes of the scores that are remembered; 0 remembers none.
+    pub rerank_cache_bytes: u64,
+    /// Bytes of the queries' embeddings that are remembered; 0 remembers none.
+    pub embedding_cache_bytes: u64,
     /// How long requests in flight may take to finish after a shutdown was asked for.
     pub drain: Duration,
 }
@@ -125,6 +137,13 @@ impl Default for QueryConfig {
             fusion: Fusion::default(),
             timeout: Duration::from_secs(10),
             max_in_flight: 64,
+            max_slowdown: 8.0,
+            mode: Mode::default(),
+            require_tenant: false,
+            // 390,000 pairs: some thousand different queries.
+            rerank_cache_bytes: 64 * 1024 * 1024,
+            // 3,900 queries at 1,024 numbers.
+            embedding_cache_bytes: 16 * 1024 * 1024,
             drain: Duration::from_secs(10),
         }
     }

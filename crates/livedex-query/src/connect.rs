@@ -128,6 +128,28 @@ pub(crate) async fn connect_as(config: &NatsConfig, name: &str) -> Result<Client
     })
 }
 
+/// Connects as soon as a server answers, however long that takes. An error is one that waiting does not
+/// mend: an address that is none, credentials that are refused.
+pub(crate) async fn connect_whenever(
+    config: &NatsConfig,
+    name: &str,
+) -> Result<Client, NatsError> {
+    let mut attempts = 0;
+    loop {
+        match connect_as(config, name).await {
+            Err(NatsError::Unreachable { url, reason }) => {
+                attempts += 1;
+                if attempts == 1 {
+                    tracing::info!(url, reason, "no NATS server yet; looking for it");
+                }
+                // Two seconds more at the most, as it is looked for in the background.
+                tokio::time::sleep(reconnect_delay(attempts.max(7))).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 fn servers(config: &NatsConfig) -> Result<Vec<ServerAddr>, NatsError> {
     let parse = |url: &str| {
         let reason = match url.trim().parse::<ServerAddr>() {

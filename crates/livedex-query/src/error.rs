@@ -1,12 +1,13 @@
 //! How a request fails, as a typed error of the contract.
 
-use livedex_wire::error::{ErrorBody, ErrorCode};
+use std::time::Duration;
+
+use livedex_wire::error::{ErrorBody, ErrorCode, Missing};
 
 use crate::deadline::DEADLINE_HEADER;
 
-/// When a refused caller may try again. Short: places free up as fast as queries are answered, and
-/// another instance may have one now.
-const RETRY_AFTER_MS: u64 = 100;
+/// When records that are not there yet may be: ingesters say every second where they are.
+const NOT_YET_RETRY_MS: u64 = 1000;
 
 /// Why a request gets no reply. Messages are for the caller: with the field, the value and the
 /// limit, and without a server's words.
@@ -29,12 +30,57 @@ pub enum QueryError {
         reason: String,
     },
     /// Too much at once. Asking another instance, or again a little later, may work.
-    #[error("too many {what}, the limit is {limit}")]
+    #[error("too many {what}, the limit is {limit} now; try again in {} ms", .retry_after.as_millis())]
     Overloaded {
         /// Of what.
         what: &'static str,
         /// The bound.
         limit: usize,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// A collection that this service does not have.
+    #[error("there is no collection {name:?} here; there are {known}")]
+    UnknownCollection {
+        /// The name.
+        name: String,
+        /// The collections there are.
+        known: String,
+    },
+    /// A search by words in a collection without an index for it.
+    #[error(
+        "collection {collection:?} cannot be searched by words: it was made without BM25 \
+         (milvus.analyzer); ask with mode \"dense\", or index again"
+    )]
+    NoBm25 {
+        /// The collection.
+        collection: String,
+    },
+    /// The service answers nobody without a tenant.
+    #[error("`tenant` is missing: this service answers for one tenant at a time")]
+    TenantMissing,
+    /// An endpoint that needs a reranker, on a service without one.
+    #[error("this service has no reranker")]
+    NoReranker,
+    /// A document that is not in the collection.
+    #[error("there is no document {id:?} in collection {collection:?}, or no chunk from there on")]
+    NotFound {
+        /// Its id.
+        id: String,
+        /// The collection.
+        collection: String,
+    },
+    /// Records that the request wants to see are not in the collection.
+    #[error(
+        "{} of the records that `after` names are not in the collection yet, the first is {}[{}]@{}",
+        .missing.len(),
+        .missing.first().map_or("", |record| record.topic.as_str()),
+        .missing.first().map_or(0, |record| record.partition),
+        .missing.first().map_or(0, |record| record.offset)
+    )]
+    NotYet {
+        /// Which.
+        missing: Vec<Missing>,
     },
     /// No time was left.
     #[error("the deadline passed at the step {step}")]
@@ -75,7 +121,12 @@ impl QueryError {
             Self::DeadlineHeader { .. } | Self::NoEmbedding { .. } => ErrorCode::BadRequest,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::DeadlineExceeded { .. } => ErrorCode::DeadlineExceeded,
-            Self::Unavailable { .. } => ErrorCode::Unavailable,
+            Self::UnknownCollection { .. } | Self::NoBm25 { .. } | Self::TenantMissing => {
+                ErrorCode::BadRequest
+            }
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::NotYet { .. } => ErrorCode::NotYet,
+            Self::Unavailable { .. } | Self::NoReranker => ErrorCode::Unavailable,
             Self::ReplyTooLarge { .. } => ErrorCode::TooLarge,
             Self::Internal { .. } => ErrorCode::Internal,
         }
@@ -90,9 +141,19 @@ impl QueryError {
         match self {
             Self::DeadlineHeader { .. } => body.field = Some(DEADLINE_HEADER.to_owned()),
             Self::NoEmbedding { .. } => body.field = Some("query".to_owned()),
-            Self::Overloaded { limit, .. } => {
+            Self::Overloaded { limit, retry_after, .. } => {
                 body.limit = Some(*limit as u64);
-                body.retry_after_ms = Some(RETRY_AFTER_MS);
+                body.retry_after_ms =
+                    Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
+            }
+            Self::UnknownCollection { .. } => body.field = Some("collection".to_owned()),
+            Self::NoBm25 { .. } => body.field = Some("mode".to_owned()),
+            Self::TenantMissing => body.field = Some("tenant".to_owned()),
+            Self::NotFound { .. } => body.field = Some("document_id".to_owned()),
+            Self::NotYet { missing } => {
+                body.field = Some("after".to_owned());
+                body.missing.clone_from(missing);
+                body.retry_after_ms = Some(NOT_YET_RETRY_MS);
             }
             Self::ReplyTooLarge { limit, .. } => {
                 body.field = Some("top_k".to_owned());

@@ -1,147 +1,117 @@
 //! One query from its text to its hits.
 //!
-//! Stage 1: the bi-encoder embeds the query, the collection gives the nearest chunks. Stage 2: the
-//! cross-encoder scores each of them with the query, read as it was embedded (title, headings,
-//! text), and both scores are fused. Every step ends at the deadline. When stage 2 cannot answer,
-//! the order of stage 1 is the answer, and the answer says so: never silently.
+//! Stage 1 finds candidates ([`retrieve`](crate::retrieve)), stage 2 scores each of them with the query,
+//! read as it was embedded (title, headings, text), and both scores are fused. Every step ends at the
+//! deadline. When stage 2 cannot score all of them, the answer says so: never silently.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use livedex_core::{
     chunk::embed_text,
-    ports::{Embedder, ModelError, Reranker, Retriever, ServiceError},
-    query::{Candidate, Hit, QueryRequest, Route, SearchRequest},
-    ranking::{Scale, fuse, rank},
+    query::{Passage, PassageRequest, QueryRequest, Span},
+    ranking::{Group, group, rank},
 };
 
-use crate::{config::QueryConfig, deadline::Deadline, error::QueryError, metrics};
-
-/// What answers queries.
-#[derive(Clone)]
-pub struct Service {
-    /// Stage 1's model.
-    pub embedder: Arc<dyn Embedder>,
-    /// Stage 2's model; without it every answer that was to be reranked is degraded.
-    pub reranker: Option<Arc<dyn Reranker>>,
-    /// The collection.
-    pub retriever: Arc<dyn Retriever>,
-    /// The collection's name, for replies and `status`.
-    pub collection: String,
-    /// Defaults and bounds.
-    pub config: QueryConfig,
-}
+use crate::{
+    deadline::Deadline,
+    error::QueryError,
+    metrics,
+    rerank::{Degraded, Scored},
+    retrieve::RouteReport,
+    service::{Searched, Service, search_error},
+};
 
 /// The hits of a query and how they came about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// The best hits, best first.
-    pub hits: Vec<Hit>,
+    pub hits: Vec<Group>,
+    /// The chunks around each hit, in the order of `hits`, each in its document's order.
+    pub neighbours: Vec<Vec<Passage>>,
     /// How many candidates stage 1 found.
     pub n_candidates: usize,
-    /// Why stage 2 did not run though it was asked for.
+    /// Why not all of what was asked for was done.
     pub degraded: Option<Degraded>,
+    /// How many candidates have a score of stage 2.
+    pub reranked: usize,
+    /// How many of these were remembered.
+    pub rerank_cached: usize,
+    /// How many embeddings of the query's texts were remembered.
+    pub embed_cached: usize,
+    /// Stage 1's routes.
+    pub routes: Vec<RouteReport>,
     /// The time of each step.
     pub timings: Timings,
-}
-
-/// Why an answer has the order of stage 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Degraded {
-    /// The service runs without a reranker.
-    NoReranker,
-    /// The reranker's queue is full.
-    RerankerOverloaded,
-    /// The deadline came too near.
-    Deadline,
-    /// The reranker cannot score these texts, or is gone.
-    RerankerFailed,
-}
-
-impl Degraded {
-    /// The stable name of the reason.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoReranker => "no_reranker",
-            Self::RerankerOverloaded => "reranker_overloaded",
-            Self::Deadline => "deadline",
-            Self::RerankerFailed => "reranker_failed",
-        }
-    }
 }
 
 /// The time of each step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// Embedding the query, with the wait for its turn.
-    pub embed: Duration,
+    /// Waiting for the records that the request wants to see; `None` if it names none.
+    pub wait: Option<Duration>,
+    /// Embedding the query, with the wait for its turn; `None` if it was not needed.
+    pub embed: Option<Duration>,
     /// Searching the collection.
     pub search: Duration,
     /// Scoring the candidates, with the wait for their turn; `None` if it was not asked for.
     pub rerank: Option<Duration>,
+    /// Reading the chunks around the hits; `None` if they were not asked for.
+    pub neighbours: Option<Duration>,
 }
 
 impl Service {
-    /// Answers a query that has been checked.
+    /// Answers a query that has been checked, and whose records are there.
     pub async fn answer(
         &self,
         request: &QueryRequest,
+        collection: &Searched,
         deadline: Deadline,
     ) -> Result<Answer, QueryError> {
         let (top_k, n_candidates) = self.sizes(request);
-        let instruction = request.instruction.as_deref();
-        let reply_by = Some(deadline.reply_by());
-        let mut timings = Timings::default();
+        let found = self.retrieve(request, collection, n_candidates, deadline).await?;
+        let mut timings =
+            Timings { embed: found.embed, search: found.search, ..Timings::default() };
 
-        let start = Instant::now();
-        let embedding = self.embedder.embed_query(&request.query, instruction, reply_by);
-        let vector = deadline
-            .bound(embedding)
-            .await
-            .ok_or(QueryError::DeadlineExceeded { step: "embed" })?
-            .map_err(embed_error)?;
-        timings.embed = took("embed", start);
-
-        let start = Instant::now();
-        let search = SearchRequest {
-            route: Route::Dense(vector),
-            with_vectors: false,
-            limit: n_candidates,
-            tenant: request.tenant.clone(),
-            filter: request.filter.clone(),
-            consistency: request.consistency(),
-        };
-        let candidates = deadline
-            .bound(self.retriever.search(&search))
-            .await
-            .ok_or(QueryError::DeadlineExceeded { step: "search" })?
-            .map_err(search_error)?;
-        timings.search = took("search", start);
-
-        let n_candidates = candidates.len();
-        let (scores, degraded) = if request.rerank && n_candidates > 0 {
+        let retrieved = found.retrieved;
+        let n_candidates = retrieved.len();
+        let mut scored = Scored::default();
+        let is_reranked = request.rerank && n_candidates > 0;
+        if is_reranked {
             let start = Instant::now();
-            let scored = self.scores(request, &candidates, deadline).await;
+            let texts = retrieved
+                .iter()
+                .map(|one| embed_text(&one.fields.title, &one.fields.heading, &one.fields.text))
+                .collect();
+            let instruction = request.instruction.as_deref();
+            scored = self.score(&request.query, instruction, texts, deadline).await;
             timings.rerank = Some(took("rerank", start));
-            match scored {
-                Ok(scores) => (Some(scores), None),
-                Err(reason) => (None, Some(reason)),
+        }
+        let reranked = scored.count();
+        // Without a single score the order is stage 1's, and so is the score.
+        let scores = (reranked > 0).then_some(scored.scores.as_slice());
+        let ranked = rank(retrieved, scores, self.config.fusion);
+        let hits = group(ranked, request.group_by_document, request.min_score, top_k);
+
+        let mut degraded = scored.degraded;
+        let mut neighbours = Vec::new();
+        if request.neighbours > 0 && !hits.is_empty() {
+            let start = Instant::now();
+            match self.neighbours(request, collection, &hits, deadline).await {
+                Ok(found) => neighbours = found,
+                Err(QueryError::DeadlineExceeded { .. }) => degraded = Some(Degraded::Deadline),
+                Err(error) => return Err(error),
             }
-        } else {
-            (None, None)
-        };
+            timings.neighbours = Some(took("neighbours", start));
+        }
         Ok(Answer {
-            hits: {
-                let retrieved = fuse(vec![(Scale::Cosine, candidates)], n_candidates);
-                let mut hits = rank(retrieved, scores.as_deref(), self.config.fusion);
-                hits.truncate(top_k);
-                hits
-            },
+            hits,
+            neighbours,
             n_candidates,
             degraded,
+            reranked,
+            rerank_cached: scored.cached,
+            embed_cached: found.embed_cached,
+            routes: found.routes,
             timings,
         })
     }
@@ -157,68 +127,61 @@ impl Service {
         }
     }
 
-    async fn scores(
+    /// The chunks around each hit, without the hit itself.
+    async fn neighbours(
         &self,
         request: &QueryRequest,
-        candidates: &[Candidate],
+        collection: &Searched,
+        hits: &[Group],
         deadline: Deadline,
-    ) -> Result<Vec<f32>, Degraded> {
-        let reranker = self.reranker.as_ref().ok_or(Degraded::NoReranker)?;
-        let texts = candidates
-            .iter()
-            .map(|Candidate { fields, .. }| {
-                embed_text(&fields.title, &fields.heading, &fields.text)
-            })
-            .collect();
-        let instruction = request.instruction.as_deref();
-        let reply_by = Some(deadline.reply_by());
-        let scoring = reranker.rerank(&request.query, instruction, texts, reply_by);
-        match deadline.bound(scoring).await {
-            Some(Ok(scores)) if scores.len() == candidates.len() => Ok(scores),
-            Some(Ok(scores)) => {
-                let (got, wanted) = (scores.len(), candidates.len());
-                tracing::error!(got, wanted, "the reranker broke its contract");
-                Err(Degraded::RerankerFailed)
+    ) -> Result<Vec<Vec<Passage>>, QueryError> {
+        let reach = u32::try_from(request.neighbours).unwrap_or(u32::MAX);
+        let span = |group: &Group| {
+            let fields = &group.best.fields;
+            let from = fields.ordinal.saturating_sub(reach);
+            Span {
+                document: fields.document.clone(),
+                ordinals: from..=fields.ordinal.saturating_add(reach),
             }
-            None | Some(Err(ModelError::DeadlineExceeded)) => Err(Degraded::Deadline),
-            Some(Err(ModelError::Overloaded { .. })) => Err(Degraded::RerankerOverloaded),
-            Some(Err(error @ (ModelError::Input(_) | ModelError::Dead(_)))) => {
-                tracing::debug!(%error, "reranking failed");
-                Err(Degraded::RerankerFailed)
-            }
-        }
+        };
+        let spans: Vec<Span> = hits.iter().map(span).collect();
+        let passages = PassageRequest {
+            spans: spans.clone(),
+            consistency: request.consistency(),
+            with_vectors: request.include_vectors,
+        };
+        let found = self.passages(collection, &passages, deadline, "neighbours").await?;
+        let around = |(group, span): (&Group, &Span)| {
+            let is_around = |passage: &&Passage| {
+                let fields = &passage.fields;
+                span.document == fields.document
+                    && span.ordinals.contains(&fields.ordinal)
+                    && fields.ordinal != group.best.fields.ordinal
+            };
+            found.iter().filter(is_around).cloned().collect()
+        };
+        Ok(hits.iter().zip(&spans).map(around).collect())
+    }
+
+    /// Chunks by their places.
+    pub(crate) async fn passages(
+        &self,
+        collection: &Searched,
+        request: &PassageRequest,
+        deadline: Deadline,
+        step: &'static str,
+    ) -> Result<Vec<Passage>, QueryError> {
+        deadline
+            .bound(collection.retriever.passages(request))
+            .await
+            .ok_or(QueryError::DeadlineExceeded { step })?
+            .map_err(search_error)
     }
 }
+
 
 fn took(step: &'static str, start: Instant) -> Duration {
     let took = start.elapsed();
     metrics::step(step, took);
     took
-}
-
-fn embed_error(error: ModelError) -> QueryError {
-    match error {
-        ModelError::Overloaded { limit } => {
-            QueryError::Overloaded { what: "queries waiting for the embedder", limit }
-        }
-        ModelError::DeadlineExceeded => QueryError::DeadlineExceeded { step: "embed" },
-        ModelError::Input(reason) => QueryError::NoEmbedding { reason },
-        ModelError::Dead(detail) => {
-            tracing::debug!(detail, "the embedder is gone");
-            QueryError::Unavailable { what: "the embedder" }
-        }
-    }
-}
-
-/// What the store says stays here: it may quote rows (INV-7).
-fn search_error(error: ServiceError) -> QueryError {
-    tracing::debug!(%error, "the search failed");
-    match error {
-        ServiceError::Retry(_) | ServiceError::Unknown(_) => {
-            QueryError::Unavailable { what: "the collection" }
-        }
-        ServiceError::Reject(_) => {
-            QueryError::Internal { what: "the collection refused the search" }
-        }
-    }
 }

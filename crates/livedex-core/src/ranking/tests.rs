@@ -33,7 +33,8 @@ fn candidate(id: &str, score: f32) -> Candidate {
 
 /// The hits of one dense list.
 fn ranked(candidates: Vec<Candidate>, scores: Option<&[f32]>, fusion: Fusion) -> Vec<Hit> {
-    rank(fuse(vec![(Scale::Cosine, candidates)], usize::MAX), scores, fusion)
+    let scores: Option<Vec<_>> = scores.map(|scores| scores.iter().copied().map(Some).collect());
+    rank(fuse(vec![(Scale::Cosine, candidates)], usize::MAX), scores.as_deref(), fusion)
 }
 
 /// Id, score, rank of stage 1, rank of stage 2.
@@ -147,9 +148,11 @@ proptest! {
             let second = rows.iter().filter(|row| values[row.fields.id.as_str().parse::<usize>().unwrap()].2 > 0);
             let lists = vec![(Scale::Cosine, rows.to_vec()), (Scale::Bm25, second.cloned().collect())];
             let fused = fuse(lists, usize::MAX);
-            let scores: Vec<f32> = fused
+            let scores: Vec<Option<f32>> = fused
                 .iter()
-                .map(|one| f32::from(values[one.fields.id.as_str().parse::<usize>().unwrap()].1) / 4.0)
+                .map(|one| values[one.fields.id.as_str().parse::<usize>().unwrap()].1)
+                // Some were not scored.
+                .map(|score| (score > 0).then_some(f32::from(score) / 4.0))
                 .collect();
             group(rank(fused, Some(&scores), fusion), false, None, top_k)
         };

@@ -1,0 +1,161 @@
+//! What answers: the models, the collections, and what is remembered.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use livedex_core::{
+    ids::Tenant,
+    ports::{Embedder, ModelError, Reranker, Retriever, ServiceError},
+    record::SourcePosition,
+};
+
+use crate::{
+    cache::{EmbeddingCache, ScoreCache},
+    config::QueryConfig,
+    deadline::Deadline,
+    error::QueryError,
+    freshness::Watermarks,
+};
+
+/// A collection that is searched.
+#[derive(Clone)]
+pub struct Searched {
+    /// Its name.
+    pub name: String,
+    /// The collection.
+    pub retriever: Arc<dyn Retriever>,
+}
+
+/// What answers requests. A clone is the same service.
+#[derive(Clone)]
+pub struct Service {
+    /// Stage 1's model.
+    pub embedder: Arc<dyn Embedder>,
+    /// Stage 2's model; without it every answer that was to be reranked is degraded.
+    pub reranker: Option<Arc<dyn Reranker>>,
+    /// The collections, the default one first.
+    pub collections: Arc<[Searched]>,
+    /// Defaults and bounds.
+    pub config: QueryConfig,
+    /// How far ingestion is.
+    pub watermarks: Watermarks,
+    pub(crate) scores: ScoreCache,
+    pub(crate) embeddings: EmbeddingCache,
+}
+
+impl Service {
+    /// A service over `first`, and over `others` for those who name them.
+    pub fn new(
+        embedder: Arc<dyn Embedder>,
+        reranker: Option<Arc<dyn Reranker>>,
+        first: Searched,
+        others: Vec<Searched>,
+        config: QueryConfig,
+    ) -> Self {
+        let dimension = embedder.info().dimension;
+        Self {
+            scores: ScoreCache::new(config.rerank_cache_bytes),
+            embeddings: EmbeddingCache::new(config.embedding_cache_bytes, dimension),
+            watermarks: Watermarks::default(),
+            collections: std::iter::once(first).chain(others).collect(),
+            embedder,
+            reranker,
+            config,
+        }
+    }
+
+    /// The collection of this name, or the default one.
+    pub fn collection(&self, name: Option<&str>) -> Result<&Searched, QueryError> {
+        let found = match name {
+            None => self.collections.first(),
+            Some(name) => self.collections.iter().find(|collection| collection.name == name),
+        };
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.collections.iter().map(|one| one.name.as_str()).collect();
+            QueryError::UnknownCollection {
+                name: name.unwrap_or_default().chars().take(64).collect(),
+                known: known.join(", "),
+            }
+        })
+    }
+
+    /// Refuses a request without a tenant where each must have one.
+    pub(crate) fn check_tenant(&self, tenant: Option<&Tenant>) -> Result<(), QueryError> {
+        match self.config.require_tenant && tenant.is_none() {
+            true => Err(QueryError::TenantMissing),
+            false => Ok(()),
+        }
+    }
+
+    /// The embedding of a query, and whether it was remembered.
+    pub(crate) async fn embed(
+        &self,
+        text: &str,
+        instruction: Option<&str>,
+        deadline: Deadline,
+    ) -> Result<(Arc<[f32]>, bool), QueryError> {
+        let fingerprint = self.embedder.info().fingerprint.as_str();
+        if let Some(vector) = self.embeddings.get(fingerprint, instruction, text) {
+            return Ok((vector, true));
+        }
+        let embedding = self.embedder.embed_query(text, instruction, Some(deadline.reply_by()));
+        let vector = deadline
+            .bound(embedding)
+            .await
+            .ok_or(QueryError::DeadlineExceeded { step: "embed" })?
+            .map_err(embed_error)?;
+        self.embeddings.put(fingerprint, instruction, text, &vector);
+        Ok((vector.into(), false))
+    }
+
+    /// Waits until the records are in the collection, and says how long that took.
+    pub(crate) async fn wait_for(
+        &self,
+        collection: &Searched,
+        after: &[SourcePosition],
+        deadline: Deadline,
+    ) -> Result<Option<Duration>, QueryError> {
+        if after.is_empty() {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let identity = collection.retriever.identity();
+        let waited = self.watermarks.wait(identity, after, deadline.reply_by()).await;
+        waited.map_err(|missing| QueryError::NotYet { missing })?;
+        Ok(Some(start.elapsed()))
+    }
+}
+
+pub(crate) fn embed_error(error: ModelError) -> QueryError {
+    match error {
+        ModelError::Overloaded { limit } => QueryError::Overloaded {
+            what: "requests waiting for the models",
+            limit,
+            retry_after: MODEL_RETRY,
+        },
+        ModelError::DeadlineExceeded => QueryError::DeadlineExceeded { step: "embed" },
+        ModelError::Input(reason) => QueryError::NoEmbedding { reason },
+        ModelError::Dead(detail) => {
+            tracing::debug!(detail, "the embedder is gone");
+            QueryError::Unavailable { what: "the embedder" }
+        }
+    }
+}
+
+/// When the models may have room again: a few micro-batches.
+pub(crate) const MODEL_RETRY: Duration = Duration::from_millis(100);
+
+/// What the store says stays here: it may quote rows (INV-7).
+pub(crate) fn search_error(error: ServiceError) -> QueryError {
+    tracing::debug!(%error, "the collection did not answer");
+    match error {
+        ServiceError::Retry(_) | ServiceError::Unknown(_) => {
+            QueryError::Unavailable { what: "the collection" }
+        }
+        ServiceError::Reject(_) => {
+            QueryError::Internal { what: "the collection refused the search" }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Watermarks on their way from ingesters to query workers, over NATS.
+//!
+//! An ingester says on the subject `<prefix>.watermarks` how far it is, whenever that changes and once
+//! a second in any case: that is how query workers hear of it within milliseconds. Where the server has
+//! JetStream it also keeps the last word on each partition in the key-value bucket
+//! `<prefix>_watermarks`, from which a query worker that starts later learns it at once, also when no
+//! ingester runs any more.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_nats::{
+    Client,
+    jetstream::{self, kv},
+};
+use futures::StreamExt;
+use livedex_wire::watermarks::{PartitionWatermark, WatermarksV1};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::NatsConfig,
+    connect::{connect_whenever, one_line},
+    freshness::{Watermarks, now_ms},
+};
+
+/// How often an ingester looks whether its watermarks have moved: what a query that waits for a record
+/// waits longer for it.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// How often it says them in any case: to query workers that have just come, or lost a message.
+const REPEAT: Duration = Duration::from_secs(1);
+
+/// How long the last words may take to leave at a stop.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What an ingester knows of itself: one entry for each topic on its way into a collection. The
+/// worker's name and the time are filled in here.
+pub type Look = Box<dyn Fn() -> Vec<WatermarksV1> + Send + Sync>;
+
+/// Says how far an ingester is, until `shutdown` and once after it. A NATS server that is away is looked
+/// for in the background: ingestion does not need it.
+pub async fn announce(nats: NatsConfig, look: Look, shutdown: CancellationToken) {
+    let client = tokio::select! {
+        client = connect_whenever(&nats, "livedex watermarks") => client,
+        () = shutdown.cancelled() => return,
+    };
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => {
+            return tracing::warn!("query workers do not hear of watermarks: {error}");
+        }
+    };
+    let mut announcer = Announcer {
+        worker: client.new_inbox(),
+        subject: nats.subject("watermarks"),
+        bucket: bucket(&client, &nats).await,
+        client,
+        look,
+        said: HashMap::new(),
+        kept: HashMap::new(),
+    };
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut repeat_at = Instant::now();
+    loop {
+        let is_last = tokio::select! {
+            _ = ticks.tick() => false,
+            () = shutdown.cancelled() => true,
+        };
+        let is_repeat = is_last || Instant::now() >= repeat_at;
+        if is_repeat {
+            repeat_at = Instant::now() + REPEAT;
+        }
+        announcer.say(is_repeat).await;
+        if is_last {
+            let _ = tokio::time::timeout(LAST_WORDS, announcer.client.flush()).await;
+            return;
+        }
+    }
+}
+
+struct Announcer {
+    client: Client,
+    /// Its name among workers: as random as an inbox.
+    worker: String,
+    subject: String,
+    bucket: Option<kv::Store>,
+    look: Look,
+    /// What was said last of each entry.
+    said: HashMap<(String, String), Vec<PartitionWatermark>>,
+    /// What the bucket has, by key.
+    kept: HashMap<String, PartitionWatermark>,
+}
+
+impl Announcer {
+    /// Says what has moved, or everything.
+    async fn say(&mut self, everything: bool) {
+        for mut entry in (self.look)() {
+            if entry.partitions.is_empty() {
+                continue;
+            }
+            let key = (entry.identity.clone(), entry.topic.clone());
+            if !everything && self.said.get(&key) == Some(&entry.partitions) {
+                continue;
+            }
+            entry.worker.clone_from(&self.worker);
+            entry.at = now_ms();
+            let body = entry.to_json().into();
+            if self.client.publish(self.subject.clone(), body).await.is_err() {
+                // The connection is closed for good, which only a stop does.
+                return;
+            }
+            self.said.insert(key, entry.partitions.clone());
+            if everything {
+                self.keep(&entry).await;
+            }
+        }
+    }
+
+    /// Keeps what has changed since it was kept last.
+    async fn keep(&mut self, entry: &WatermarksV1) {
+        let Some(bucket) = &self.bucket else { return };
+        for partition in &entry.partitions {
+            let key = key(&entry.identity, &entry.topic, partition.partition);
+            if self.kept.get(&key) == Some(partition) {
+                continue;
+            }
+            let one = WatermarksV1 { partitions: vec![*partition], ..entry.clone() };
+            match bucket.put(&key, one.to_json().into()).await {
+                Ok(_) => {
+                    self.kept.insert(key, *partition);
+                }
+                Err(error) => {
+                    tracing::debug!(error = one_line(&error), "a watermark was not kept");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Hears what ingesters say, until `shutdown`.
+pub(crate) async fn listen(
+    client: Client,
+    nats: NatsConfig,
+    watermarks: Watermarks,
+    shutdown: CancellationToken,
+) {
+    let hear = |payload: &[u8]| match WatermarksV1::from_json(payload) {
+        Ok(said) => watermarks.hear(&said),
+        Err(error) => tracing::debug!(%error, "a message on the watermarks' subject"),
+    };
+    let spoken = async {
+        match client.subscribe(nats.subject("watermarks")).await {
+            Ok(mut messages) => {
+                while let Some(message) = messages.next().await {
+                    hear(&message.payload);
+                }
+            }
+            Err(error) => tracing::warn!(error = one_line(&error), "no watermarks are heard"),
+        }
+    };
+    let kept = async {
+        let Some(bucket) = bucket(&client, &nats).await else { return };
+        // With the last word on each key first, then what is put.
+        match bucket.watch_with_history(">").await {
+            Ok(mut entries) => {
+                while let Some(entry) = entries.next().await {
+                    if let Ok(entry) = entry {
+                        hear(&entry.value);
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(error = one_line(&error), "no watermarks are kept"),
+        }
+    };
+    tokio::select! {
+        () = async { tokio::join!(spoken, kept); } => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+/// The bucket, made if it is not there; `None` where the server has no JetStream, or does not allow it.
+async fn bucket(client: &Client, nats: &NatsConfig) -> Option<kv::Store> {
+    let name = format!("{}_watermarks", nats.subject_prefix.replace(['.', ' '], "_"));
+    let jetstream = jetstream::new(client.clone());
+    if let Ok(bucket) = jetstream.get_key_value(&name).await {
+        return Some(bucket);
+    }
+    let config = kv::Config {
+        bucket: name,
+        description: "How far Livedex' ingesters are".to_owned(),
+        history: 1,
+        ..kv::Config::default()
+    };
+    let made = jetstream.create_key_value(config).await;
+    made.map_err(|error| tracing::debug!(error = one_line(&error), "no key-value bucket")).ok()
+}
+
+/// The key of a partition. A topic's dots would be separators, and two in a row no key at all; a slash is in
+/// no topic's name.
+fn key(identity: &str, topic: &str, partition: i32) -> String {
+    let identity = if identity.is_empty() { "-" } else { identity };
+    format!("{identity}.{}.{partition}", topic.replace('.', "/"))
+}
