@@ -18,6 +18,7 @@
 //! - [`diff`]: what has to change in the collection for a document
 //! - [`filter`]: the typed filter tree
 //! - [`query`]: a two-stage query and its hits
+//! - [`requests`]: what else a client asks: to rerank, to embed, to read a document
 //! - [`ranking`]: stage scores to final scores, order and ties
 //! - [`ports`]: the traits that the pipeline and the service are written against
 //! - [`limits`]: every bound, with its unit and its reason
@@ -37,5 +38,6 @@ pub mod query;
 pub mod ranking;
 pub mod record;
 pub mod replay;
+pub mod requests;
 pub mod row;
 pub mod watermark;

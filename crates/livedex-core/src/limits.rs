@@ -99,6 +99,9 @@ pub const MAX_PASSAGES: usize = 20;
 /// Records that a query waits for: a producer's last batch over all partitions of a wide topic.
 pub const MAX_AFTER: usize = 64;
 
+/// Bytes of a topic's name: Kafka's own limit.
+pub const MAX_TOPIC_BYTES: usize = 249;
+
 /// Bytes of a collection's name: Milvus' own limit.
 pub const MAX_COLLECTION_BYTES: usize = 255;
 

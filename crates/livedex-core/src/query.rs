@@ -21,6 +21,17 @@ pub enum Consistency {
     Eventually,
 }
 
+impl Consistency {
+    /// What a request is read with: only a strong read is sure to see the records that were waited
+    /// for (`after`).
+    pub(crate) fn resolve(asked: Option<Self>, after: &[SourcePosition]) -> Self {
+        match after.is_empty() {
+            true => asked.unwrap_or_default(),
+            false => Self::Strong,
+        }
+    }
+}
+
 /// How stage 1 looks for candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
@@ -211,9 +222,6 @@ impl QueryRequest {
 
     /// How fresh the data must be, resolved.
     pub fn consistency(&self) -> Consistency {
-        match self.after.is_empty() {
-            true => self.consistency.unwrap_or_default(),
-            false => Consistency::Strong,
-        }
+        Consistency::resolve(self.consistency, &self.after)
     }
 }

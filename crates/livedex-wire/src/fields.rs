@@ -3,9 +3,9 @@
 //! serde's own errors quote the value they stumble over, which may be a document's text; these
 //! name the field, what was expected, and what kind of value was found.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// Characters of a name that is quoted in an error.
 const MAX_QUOTED_CHARS: usize = 64;
@@ -161,27 +161,85 @@ impl Fields {
         }
     }
 
-    /// A whole number from `least` to `limit`.
+    /// A count from `least` to `limit`.
     pub fn count(
         &mut self,
         name: &'static str,
         least: usize,
         limit: usize,
     ) -> Result<Option<usize>, FieldError> {
+        let Some(whole) = self.whole(name, least as i128..=limit as i128)? else {
+            return Ok(None);
+        };
+        Ok(usize::try_from(whole).ok())
+    }
+
+    /// A whole number in a range.
+    pub fn whole(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<i128>,
+    ) -> Result<Option<i128>, FieldError> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
         let Value::Number(number) = &value else {
             return Err(type_error(&self.path(name), "a whole number", &value));
         };
-        let is_whole = number.is_i64() || number.is_u64();
-        if !is_whole {
+        if !number.is_i64() && !number.is_u64() {
             return Err(type_error(&self.path(name), "a whole number", &value));
         }
-        let count = number.as_u64().and_then(|n| usize::try_from(n).ok());
-        count.filter(|n| (least..=limit).contains(n)).map(Some).ok_or_else(|| {
-            let (least, limit) = (least as i128, limit as i128);
-            let problem = Problem::Range { value: number.to_string(), least, limit };
+        let whole = number.as_i128().filter(|n| range.contains(n));
+        whole.map(Some).ok_or_else(|| self.out_of_range(name, number, range))
+    }
+
+    /// A number from 0 to 1, both inclusive.
+    pub fn share(&mut self, name: &'static str) -> Result<Option<f32>, FieldError> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let Value::Number(number) = &value else {
+            return Err(type_error(&self.path(name), "a number", &value));
+        };
+        let share = number.as_f64().filter(|share| (0.0..=1.0).contains(share));
+        share.map(|share| Some(share as f32)).ok_or_else(|| self.out_of_range(name, number, 0..=1))
+    }
+
+    fn out_of_range(&self, name: &str, number: &Number, range: RangeInclusive<i128>) -> FieldError {
+        let (least, limit) = range.into_inner();
+        let problem = Problem::Range { value: number.to_string(), least, limit };
+        FieldError::new(self.path(name), problem)
+    }
+
+    /// A list of at most `limit` entries.
+    pub fn list(
+        &mut self,
+        name: &'static str,
+        limit: usize,
+    ) -> Result<Option<Vec<Value>>, FieldError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(list)) if list.len() > limit => {
+                let problem = Problem::TooLong { length: list.len(), limit, unit: "entries" };
+                Err(FieldError::new(self.path(name), problem))
+            }
+            Some(Value::Array(list)) => Ok(Some(list)),
+            Some(other) => Err(type_error(&self.path(name), "a list", &other)),
+        }
+    }
+
+    /// One of these names, or what it stands for. `allowed` names them for the error.
+    pub fn choice<T>(
+        &mut self,
+        name: &'static str,
+        choose: impl FnOnce(&str) -> Option<T>,
+        allowed: &'static str,
+    ) -> Result<Option<T>, FieldError> {
+        let Some(value) = self.string(name, usize::MAX)? else {
+            return Ok(None);
+        };
+        choose(&value).map(Some).ok_or_else(|| {
+            let problem = Problem::NotAllowed { value: quote(value), allowed };
             FieldError::new(self.path(name), problem)
         })
     }
@@ -206,6 +264,15 @@ pub fn string(path: &str, value: Value, limit: usize) -> Result<String, FieldErr
         Value::String(text) => Ok(text),
         other => Err(type_error(path, "a string", &other)),
     }
+}
+
+/// A text of 1 to `limit` bytes that is not only white space.
+pub fn text(path: &str, value: Value, limit: usize) -> Result<String, FieldError> {
+    let text = string(path, value, limit)?;
+    if text.trim().is_empty() {
+        return Err(FieldError::new(path, Problem::Empty));
+    }
+    Ok(text)
 }
 
 /// The field at `path` is not of the kind that is expected.

@@ -4,8 +4,8 @@
 //! `ne`, `lt`, `lte`, `gt`, `gte` alike; `{"in": {"field": …, "values": […]}}`;
 //! `{"contains": {"field": "metadata.tags", "value": "x"}}` (a list holds the string);
 //! `{"prefix": {"field": …, "value": "x"}}`; `{"exists": {"field": "metadata.x"}}`;
-//! `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`. Fields are `document_id`, `updated_at` (compared
-//! with RFC 3339 times) and `metadata.KEY`, where KEY is all that follows the first dot.
+//! `{"and": […]}`, `{"or": […]}`, `{"not": {…}}`. Fields are `document_id`, `tenant`, `updated_at`
+//! (compared with RFC 3339 times) and `metadata.KEY`, where KEY is all that follows the first dot.
 
 use livedex_core::{
     filter::{Comparison, Field, Filter, Value},
@@ -24,7 +24,7 @@ const OPERATORS: &[&str] = &[
 ];
 
 /// What a field may be called.
-const FIELD_NAMES: &str = "document_id, updated_at or metadata.KEY";
+const FIELD_NAMES: &str = "document_id, tenant, updated_at or metadata.KEY";
 
 /// Reads a filter that a person typed as JSON; the error says what is wrong with it.
 pub fn parse(json: &str) -> Result<Filter, FilterSyntax> {

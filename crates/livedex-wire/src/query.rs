@@ -1,21 +1,23 @@
 //! `query.v1`: a request.
 
 use livedex_core::{
-    filter::FilterError,
     ids::Tenant,
-    limits::{MAX_CANDIDATES, MAX_INSTRUCTION_BYTES, MAX_QUERY_BYTES, MAX_TENANT_BYTES, MAX_TOP_K},
-    query::{Consistency, QueryRequest},
+    limits::{MAX_CANDIDATES, MAX_NEIGHBOURS, MAX_QUERIES, MAX_QUERY_BYTES, MAX_TOP_K},
+    query::{Mode, QueryRequest},
 };
-use serde_json::{Map, Value, json};
 
+pub use crate::request::RequestError;
 use crate::{
-    error::{ErrorBody, ErrorCode},
-    fields::{FieldError, Fields, Problem, SyntaxError, parse, quote, type_error},
+    fields::{FieldError, Fields, Problem, parse, text},
     filter,
+    request::{Parts, Written, collection, freshness, instruction, list_of, optional_text, tenant},
 };
 
 const FIELDS: &[&str] = &[
     "query",
+    "queries",
+    "collection",
+    "mode",
     "top_k",
     "candidates",
     "filter",
@@ -23,72 +25,21 @@ const FIELDS: &[&str] = &[
     "instruction",
     "rerank",
     "consistency",
+    "after",
+    "group_by",
+    "min_score",
+    "neighbours",
+    "explain",
     "include",
 ];
-
-/// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// It is not JSON.
-    #[error(transparent)]
-    Syntax(#[from] SyntaxError),
-    /// A field is not as it should be.
-    #[error(transparent)]
-    Field(#[from] FieldError),
-    /// The filter breaks a rule.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-}
-
-impl RequestError {
-    /// Too large if a text or a list is longer than its limit, or else a bad request.
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            Self::Field(FieldError { problem: Problem::TooLong { .. }, .. })
-            | Self::Filter(
-                FilterError::TooLong { .. }
-                | FilterError::TooManyNodes { .. }
-                | FilterError::TooDeep { .. },
-            ) => ErrorCode::TooLarge,
-            _ => ErrorCode::BadRequest,
-        }
-    }
-
-    /// The error as it is sent.
-    pub fn body(&self) -> ErrorBody {
-        let (field, limit) = match self {
-            Self::Syntax(_) => (None, None),
-            Self::Field(error) => (Some(error.field.clone()), error.limit()),
-            Self::Filter(error) => {
-                let limit = match error {
-                    FilterError::TooManyNodes { limit }
-                    | FilterError::TooDeep { limit }
-                    | FilterError::TooLong { limit, .. } => Some(*limit as u64),
-                    _ => None,
-                };
-                (Some("filter".to_owned()), limit)
-            }
-        };
-        ErrorBody {
-            code: self.code(),
-            message: self.to_string(),
-            field,
-            limit,
-            retry_after_ms: None,
-        }
-    }
-}
 
 /// Reads and checks a request: afterwards every limit holds.
 pub fn decode(json: &[u8]) -> Result<QueryRequest, RequestError> {
     let mut fields = Fields::new(parse(json)?, "", FIELDS)?;
-    let query = fields
-        .string("query", MAX_QUERY_BYTES)?
-        .ok_or_else(|| FieldError::new("query", Problem::Missing))?;
-    if query.trim().is_empty() {
-        return Err(FieldError::new("query", Problem::Empty).into());
-    }
+    let (query, also) = texts(&mut fields)?;
+    let collection = collection(&mut fields)?;
+    let named = |name: &str| MODES.into_iter().find(|mode| mode_name(*mode) == name);
+    let mode = fields.choice("mode", named, "dense, bm25 or hybrid")?;
     let top_k = fields.count("top_k", 1, MAX_TOP_K)?;
     let candidates = fields.count("candidates", 1, MAX_CANDIDATES)?;
     if let (Some(top_k), Some(candidates)) = (top_k, candidates)
@@ -105,26 +56,21 @@ pub fn decode(json: &[u8]) -> Result<QueryRequest, RequestError> {
             Some(filter)
         }
     };
-    let tenant = match fields.string("tenant", MAX_TENANT_BYTES)? {
-        None => None,
-        Some(name) => Some(Tenant::new(name).map_err(|error| {
-            FieldError::new("tenant", Problem::Other(format!("is not valid: {error}")))
-        })?),
-    };
-    let instruction = fields.string("instruction", MAX_INSTRUCTION_BYTES)?;
-    if instruction.as_ref().is_some_and(|text| text.trim().is_empty()) {
-        return Err(FieldError::new("instruction", Problem::Empty).into());
-    }
+    let tenant = tenant(&mut fields)?;
+    let instruction = instruction(&mut fields)?;
     let rerank = fields.boolean("rerank")?.unwrap_or(true);
-    let consistency = match fields.string("consistency", usize::MAX)? {
-        None => None,
-        Some(name) => Some(consistency(&name).ok_or_else(|| {
-            let allowed = "strong, bounded or eventually";
-            FieldError::new("consistency", Problem::NotAllowed { value: quote(name), allowed })
-        })?),
-    };
-    let (include_text, include_metadata) = include(fields.take("include"))?;
+    let (consistency, after) = freshness(&mut fields)?;
+    let by_document = |name: &str| (name == GROUP_BY_DOCUMENT).then_some(());
+    let group_by_document = fields.choice("group_by", by_document, GROUP_BY_DOCUMENT)?.is_some();
+    let min_score = fields.share("min_score")?;
+    let neighbours = fields.count("neighbours", 0, MAX_NEIGHBOURS)?.unwrap_or(0);
+    let explain = fields.boolean("explain")?.unwrap_or(false);
+    let parts = Parts::decode(&mut fields)?;
     Ok(QueryRequest {
+        collection,
+        query,
+        also,
+        mode,
         top_k,
         candidates,
         filter,
@@ -132,84 +78,75 @@ pub fn decode(json: &[u8]) -> Result<QueryRequest, RequestError> {
         instruction,
         rerank,
         consistency,
-        include_text,
-        include_metadata,
-        ..QueryRequest::new(query)
+        after,
+        group_by_document,
+        min_score,
+        neighbours,
+        explain,
+        include_text: parts.text,
+        include_metadata: parts.metadata,
+        include_vectors: parts.vectors,
     })
 }
 
-fn consistency(name: &str) -> Option<Consistency> {
-    match name {
-        "strong" => Some(Consistency::Strong),
-        "bounded" => Some(Consistency::Bounded),
-        "eventually" => Some(Consistency::Eventually),
-        _ => None,
+/// The query, and the same question in other words: `query`, or else the first of `queries`, and
+/// what is left of those.
+fn texts(fields: &mut Fields) -> Result<(String, Vec<String>), FieldError> {
+    let query = optional_text(fields, "query", MAX_QUERY_BYTES)?;
+    let read = |path: &str, value| text(path, value, MAX_QUERY_BYTES);
+    let mut queries =
+        list_of(fields, "queries", MAX_QUERIES, read)?.unwrap_or_default().into_iter();
+    if query.is_some() && queries.len() == MAX_QUERIES {
+        let unit = "texts together with `query`";
+        let problem = Problem::TooLong { length: MAX_QUERIES + 1, limit: MAX_QUERIES, unit };
+        return Err(FieldError::new("queries", problem));
     }
+    let first = query.or_else(|| queries.next());
+    let query = first.ok_or_else(|| FieldError::new("query", Problem::Missing))?;
+    Ok((query, queries.collect()))
 }
 
-/// Whether text and metadata are wanted; both, if nothing is said.
-fn include(json: Option<Value>) -> Result<(bool, bool), FieldError> {
-    let parts = match json {
-        None => return Ok((true, true)),
-        Some(Value::Array(parts)) => parts,
-        Some(other) => return Err(type_error("include", "a list", &other)),
-    };
-    let (mut text, mut metadata) = (false, false);
-    for (i, part) in parts.into_iter().enumerate() {
-        match part {
-            Value::String(name) if name == "text" => text = true,
-            Value::String(name) if name == "metadata" => metadata = true,
-            Value::String(name) => {
-                let problem =
-                    Problem::NotAllowed { value: quote(name), allowed: "text or metadata" };
-                return Err(FieldError::new(format!("include[{i}]"), problem));
-            }
-            other => return Err(type_error(&format!("include[{i}]"), "a string", &other)),
-        }
+/// The one value of `group_by`.
+const GROUP_BY_DOCUMENT: &str = "document";
+
+const MODES: [Mode; 3] = [Mode::Dense, Mode::Bm25, Mode::Hybrid];
+
+/// The name of a mode in the contracts.
+pub fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Dense => "dense",
+        Mode::Bm25 => "bm25",
+        Mode::Hybrid => "hybrid",
     }
-    Ok((text, metadata))
 }
 
 /// The request as JSON, without what is the default.
 pub fn encode(request: &QueryRequest) -> Vec<u8> {
-    let mut map = Map::new();
-    let mut put = |name: &str, value: Value| map.insert(name.to_owned(), value);
-    put("query", json!(request.query));
-    if let Some(top_k) = request.top_k {
-        put("top_k", json!(top_k));
+    let mut json = Written::default();
+    json.put("query", request.query.as_str());
+    if !request.also.is_empty() {
+        json.put("queries", request.also.clone());
     }
-    if let Some(candidates) = request.candidates {
-        put("candidates", json!(candidates));
-    }
-    if let Some(filter) = &request.filter {
-        put("filter", filter::encode(filter));
-    }
-    if let Some(tenant) = &request.tenant {
-        put("tenant", json!(tenant.as_str()));
-    }
-    if let Some(instruction) = &request.instruction {
-        put("instruction", json!(instruction));
-    }
-    if !request.rerank {
-        put("rerank", json!(false));
-    }
-    match request.consistency {
-        Some(Consistency::Strong) => put("consistency", json!("strong")),
-        Some(Consistency::Eventually) => put("consistency", json!("eventually")),
-        Some(Consistency::Bounded) => put("consistency", json!("bounded")),
-        None => None,
+    json.put_some("collection", request.collection.as_deref());
+    json.put_some("mode", request.mode.map(mode_name));
+    json.put_some("top_k", request.top_k);
+    json.put_some("candidates", request.candidates);
+    json.put_some("filter", request.filter.as_ref().map(filter::encode));
+    json.put_some("tenant", request.tenant.as_ref().map(Tenant::as_str));
+    json.put_some("instruction", request.instruction.as_deref());
+    json.put_some("rerank", (!request.rerank).then_some(false));
+    json.put_freshness(request.consistency, &request.after);
+    json.put_some("group_by", request.group_by_document.then_some(GROUP_BY_DOCUMENT));
+    json.put_some("min_score", request.min_score);
+    json.put_some("neighbours", (request.neighbours > 0).then_some(request.neighbours));
+    json.put_some("explain", request.explain.then_some(true));
+    let parts = Parts {
+        text: request.include_text,
+        metadata: request.include_metadata,
+        vectors: request.include_vectors,
     };
-    if !(request.include_text && request.include_metadata) {
-        let mut include = Vec::new();
-        if request.include_text {
-            include.push("text");
-        }
-        if request.include_metadata {
-            include.push("metadata");
-        }
-        put("include", json!(include));
-    }
-    Value::Object(map).to_string().into_bytes()
+    parts.encode(&mut json);
+    json.into_bytes()
 }
 
 #[cfg(test)]

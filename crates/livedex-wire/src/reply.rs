@@ -1,112 +1,138 @@
 //! `reply.v1`: the hits of a query.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use livedex_core::{document::Metadata, ports::ModelInfo, query};
+use livedex_core::ports::ModelInfo;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::time::format_millis;
+mod hit;
+
+pub use hit::{Chunk, Hit, Include, Passage, RouteRank, Source, Stage};
+pub(crate) use hit::{some, updated_at};
 
 /// A reply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReplyV1 {
+    /// The collection that was searched.
+    pub collection: String,
     /// The hits, best first.
     pub hits: Vec<Hit>,
     /// How many candidates stage 1 found.
     #[serde(rename = "candidates")]
     pub n_candidates: usize,
-    /// Why stage 2 did not run though it was asked for.
+    /// Why stage 2 did not score all candidates though it was asked for.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub degraded: Option<Degraded>,
+    /// The consistency level that was read with: `strong`, `bounded` or `eventually`.
+    pub consistency: String,
+    /// How far each partition that feeds the collection is ingested.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub watermarks: Vec<Watermark>,
+    /// Records that are not in the collection yet, over all partitions; absent if that is not known
+    /// of every one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lag: Option<u64>,
     /// The time of each step.
     pub timings_ms: Timings,
     /// What answered.
     pub models: Models,
+    /// How the answer came about, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub explain: Option<Explain>,
 }
 
-/// A chunk that answers, with the ranks and scores of both stages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hit {
-    /// The chunk's id.
-    pub chunk_id: String,
-    /// Its document's id.
-    pub document_id: String,
-    /// Its document's tenant; absent for the default tenant.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub tenant: Option<String>,
-    /// Its document's title.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub title: Option<String>,
-    /// Where a reader finds the document.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub url: Option<String>,
-    /// The headings above the chunk, joined by " > ".
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub heading: Option<String>,
-    /// The chunk's place in its document, from 0.
-    pub ordinal: u32,
-    /// The chunk's text; absent if it was not asked for or did not fit the reply.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub text: Option<String>,
-    /// Its document's metadata; absent if it was not asked for or did not fit the reply.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub metadata: Option<Metadata>,
-    /// The producer's version of the document.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub version: Option<String>,
-    /// When the producer changed the document (RFC 3339).
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub updated_at: Option<String>,
-    /// What the hits are sorted by, 0..=1.
-    pub score: f32,
-    /// Stage 1: rank from 1, cosine similarity -1..=1.
-    pub retrieve: Stage,
-    /// Stage 2: rank from 1, probability 0..=1; absent if it did not run.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rerank: Option<Stage>,
-    /// The record that wrote the chunk.
-    pub source: Source,
-}
-
-/// Rank and score of a stage.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
-    /// The rank among the candidates, from 1.
-    pub rank: usize,
-    /// The score.
-    pub score: f32,
-}
-
-/// Where a record stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// The topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
-}
-
-/// Why an answer has the order of stage 1.
+/// Why candidates were not scored by stage 2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded {
     /// A stable name (`deadline`, `no_reranker`, …); the list may grow.
     pub reason: String,
+    /// How many candidates it scored.
+    pub reranked: usize,
+}
+
+/// How far a partition is ingested, as its ingester said last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The first unfinished offset: every record below it is in the collection, or a dead letter.
+    pub watermark: i64,
+    /// The offset that the next record will get; absent until the broker has said it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub end: Option<i64>,
+    /// Records from the watermark to the end, as an upper bound; absent without an end.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lag: Option<u64>,
+    /// How long ago the ingester said so, in milliseconds.
+    pub age_ms: u64,
+}
+
+impl Watermark {
+    /// What was said `age_ms` ago, with the lag that follows from it. A watermark above the end
+    /// (the end is asked less often) has none.
+    pub fn new(
+        topic: impl Into<String>,
+        partition: i32,
+        watermark: i64,
+        end: Option<i64>,
+        age_ms: u64,
+    ) -> Self {
+        let lag = end.map(|end| u64::try_from(end.saturating_sub(watermark)).unwrap_or(0));
+        Self { topic: topic.into(), partition, watermark, end, lag, age_ms }
+    }
 }
 
 /// The time of each step in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Timings {
-    /// Embedding the query.
-    pub embed: f64,
+    /// Waiting for the records of `after`; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub wait: Option<f64>,
+    /// Embedding the queries; absent if no embedding was needed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub embed: Option<f64>,
     /// Searching the collection.
     pub search: f64,
+    /// Reading the hits' neighbours; absent if there was nothing to read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub neighbours: Option<f64>,
     /// Reranking the candidates; absent if stage 2 was not tried.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rerank: Option<f64>,
     /// From the request's arrival to its reply.
     pub total: f64,
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explain {
+    /// How stage 1 searched: `dense`, `bm25` or `hybrid`.
+    pub mode: String,
+    /// The lists of stage 1, in the order that a hit's `routes` count them by.
+    pub routes: Vec<ExplainRoute>,
+    /// How the scores of both stages became the final one, by its name in the configuration.
+    pub fusion: String,
+    /// How many candidates stage 2 scored.
+    pub reranked: usize,
+    /// How many of those scores were known from earlier requests.
+    pub rerank_cached: usize,
+    /// How many of the queries' embeddings were known from earlier requests.
+    pub embed_cached: usize,
+    /// What the final score is, in words.
+    pub score: String,
+}
+
+/// One list of stage 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainRoute {
+    /// How it was found: `dense` or `bm25`.
+    pub kind: String,
+    /// For which of the texts: 0 is `query`, the others are those of `queries` after it.
+    pub query: usize,
+    /// How many candidates are in it.
+    pub found: usize,
 }
 
 /// Milliseconds to three places.
@@ -137,38 +163,6 @@ pub struct Model {
 impl From<&ModelInfo> for Model {
     fn from(info: &ModelInfo) -> Self {
         Self { name: info.name.clone(), fingerprint: info.fingerprint.clone() }
-    }
-}
-
-impl Hit {
-    /// A hit as it is sent, with text and metadata if they were asked for.
-    pub fn new(hit: query::Hit, include_text: bool, include_metadata: bool) -> Self {
-        let some = |text: String| (!text.is_empty()).then_some(text);
-        let fields = hit.fields;
-        Self {
-            chunk_id: fields.id.to_string(),
-            document_id: fields.document.id.to_string(),
-            tenant: some(fields.document.tenant.to_string()),
-            title: some(fields.title),
-            url: some(fields.url),
-            heading: some(fields.heading),
-            ordinal: fields.ordinal,
-            text: include_text.then_some(fields.text),
-            metadata: include_metadata.then(|| Arc::unwrap_or_clone(fields.metadata)),
-            version: some(fields.version),
-            updated_at: Some(fields.updated_at_ms).filter(|ms| *ms != 0).and_then(format_millis),
-            score: hit.score,
-            retrieve: Stage { rank: hit.retrieve_rank, score: hit.retrieve_score },
-            rerank: hit
-                .rerank_rank
-                .zip(hit.rerank_score)
-                .map(|(rank, score)| Stage { rank, score }),
-            source: Source {
-                topic: fields.position.topic.to_string(),
-                partition: fields.position.partition,
-                offset: fields.position.offset,
-            },
-        }
     }
 }
 

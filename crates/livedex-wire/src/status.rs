@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::reply::{MalformedReply, Model};
+use crate::reply::{MalformedReply, Model, Watermark};
 
 /// The status of one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,9 +11,9 @@ pub struct StatusV1 {
     pub service_id: String,
     /// The version of Livedex.
     pub version: String,
-    /// The collection it searches.
+    /// The collection it searches if a request names none.
     pub collection: String,
-    /// Rows (chunks) in the collection; absent if the collection did not answer in time.
+    /// Rows (chunks) in that collection; absent if the collection did not answer in time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rows: Option<u64>,
     /// Stage 1's model.
@@ -26,6 +26,32 @@ pub struct StatusV1 {
     /// Queries answered at once at most: the next one is refused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_in_flight: Option<u64>,
+    /// Whether it takes requests: not while it drains, nor before its models are ready.
+    #[serde(rename = "accepting")]
+    pub is_member: bool,
+    /// How long a new request is likely to wait for the models, in milliseconds; absent if nothing
+    /// is known yet.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub wait_ms: Option<u64>,
+    /// Every collection it searches, the default one among them.
+    pub collections: Vec<CollectionStatus>,
+}
+
+/// A collection as an instance sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionStatus {
+    /// Its name.
+    pub name: String,
+    /// Rows (chunks) in it; absent if it did not answer in time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rows: Option<u64>,
+    /// Records that are not in it yet, over all partitions; absent if that is not known of every
+    /// one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lag: Option<u64>,
+    /// How far each partition that feeds it is ingested.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub watermarks: Vec<Watermark>,
 }
 
 impl StatusV1 {
