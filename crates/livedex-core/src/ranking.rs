@@ -128,7 +128,11 @@ pub fn fuse(lists: Vec<(Scale, Vec<Candidate>)>, limit: usize) -> Vec<Retrieved>
 /// not scored, which counts as probability 0, as NaN does. Without it the final score is
 /// [`Retrieved::normal`]. Equal scores are ordered as stage 1 ordered them, so that the same
 /// candidates always give the same hits. Ranks count from 1.
-pub fn rank(retrieved: Vec<Retrieved>, rerank_scores: Option<&[Option<f32>]>, fusion: Fusion) -> Vec<Hit> {
+pub fn rank(
+    retrieved: Vec<Retrieved>,
+    rerank_scores: Option<&[Option<f32>]>,
+    fusion: Fusion,
+) -> Vec<Hit> {
     let probability = |index: usize| {
         let score = (*rerank_scores?.get(index)?)?;
         Some(if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) })

@@ -89,9 +89,9 @@ impl Admission {
     /// Lets a request in, if there is room.
     pub fn enter(self: &Arc<Self>, now: Instant) -> Result<Place, Full> {
         let limit = self.limit();
-        let entered = self.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-            (n < limit).then_some(n + 1)
-        });
+        let entered = self
+            .in_flight
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1));
         match entered {
             Ok(before) => {
                 let mut measured = self.measured();
@@ -113,7 +113,8 @@ impl Admission {
     pub fn limit(&self) -> usize {
         let most = self.bounds.max_in_flight.max(1);
         let measured = self.measured();
-        let (Some(pace), Some(alone)) = (measured.pace, measured.alone.max(measured.share)) else {
+        let (Some(pace), Some(alone)) = (measured.pace, longer(measured.alone, measured.share))
+        else {
             return most;
         };
         let limit = (self.bounds.max_slowdown * alone / pace.max(1e-9)).ceil();
@@ -157,6 +158,13 @@ impl Admission {
 impl Drop for Place {
     fn drop(&mut self) {
         self.admission.leave(self, Instant::now());
+    }
+}
+
+fn longer(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
     }
 }
 

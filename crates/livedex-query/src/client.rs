@@ -10,11 +10,17 @@ use async_nats::{
     service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE, PingResponse},
 };
 use futures::StreamExt;
-use livedex_core::query::QueryRequest;
+use livedex_core::{
+    query::QueryRequest,
+    requests::{DocumentRequest, EmbedRequest, RerankRequest},
+};
 use livedex_wire::{
+    documents::{self, DocumentReplyV1},
+    embed::{self, EmbedReplyV1},
     error::{ErrorBody, ErrorCode},
     query,
     reply::{MalformedReply, ReplyV1},
+    rerank::{self, RerankReplyV1},
     status::StatusV1,
 };
 
@@ -22,7 +28,8 @@ use crate::{
     config::NatsConfig,
     connect::{Connection, NatsError, connect, one_line},
     deadline::DEADLINE_HEADER,
-    server::SERVICE_NAME,
+    discovery::SERVICE_NAME,
+    endpoint::Endpoint,
 };
 
 /// How long to wait for a further instance after one has answered.
@@ -115,10 +122,57 @@ impl QueryClient {
         request: &QueryRequest,
         timeout: Duration,
     ) -> Result<ReplyV1, ClientError> {
-        let subject = self.nats.subject("query");
+        self.ask(Endpoint::Query, query::encode(request), timeout, ReplyV1::from_json).await
+    }
+
+    /// The same with stage 1 alone.
+    pub async fn retrieve(
+        &self,
+        request: &QueryRequest,
+        timeout: Duration,
+    ) -> Result<ReplyV1, ClientError> {
+        self.ask(Endpoint::Retrieve, query::encode(request), timeout, ReplyV1::from_json).await
+    }
+
+    /// Has texts scored.
+    pub async fn rerank(
+        &self,
+        request: &RerankRequest,
+        timeout: Duration,
+    ) -> Result<RerankReplyV1, ClientError> {
+        let body = rerank::encode(request);
+        self.ask(Endpoint::Rerank, body, timeout, RerankReplyV1::from_json).await
+    }
+
+    /// Has texts embedded.
+    pub async fn embed(
+        &self,
+        request: &EmbedRequest,
+        timeout: Duration,
+    ) -> Result<EmbedReplyV1, ClientError> {
+        self.ask(Endpoint::Embed, embed::encode(request), timeout, EmbedReplyV1::from_json).await
+    }
+
+    /// Reads a document.
+    pub async fn document(
+        &self,
+        request: &DocumentRequest,
+        timeout: Duration,
+    ) -> Result<DocumentReplyV1, ClientError> {
+        let body = documents::encode(request);
+        self.ask(Endpoint::Documents, body, timeout, DocumentReplyV1::from_json).await
+    }
+
+    async fn ask<T>(
+        &self,
+        endpoint: Endpoint,
+        body: Vec<u8>,
+        timeout: Duration,
+        read: fn(&[u8]) -> Result<T, MalformedReply>,
+    ) -> Result<T, ClientError> {
+        let subject = self.nats.subject(endpoint.subject());
         let mut headers = HeaderMap::new();
         headers.insert(DEADLINE_HEADER, timeout.as_millis().to_string());
-        let body = query::encode(request);
         let bytes = body.len();
         let request = Request::new().headers(headers).payload(body.into()).timeout(Some(timeout));
         let answer = self.client.send_request(subject.clone(), request).await;
@@ -135,14 +189,13 @@ impl QueryClient {
         if let Some(error) = service_error(&message) {
             return Err(ClientError::Service(error));
         }
-        ReplyV1::from_json(&message.payload)
-            .map_err(|reason| ClientError::Contract { subject, reason })
+        read(&message.payload).map_err(|reason| ClientError::Contract { subject, reason })
     }
 
     /// What every instance says about itself. Returns once no further one has answered for a
     /// moment, after `timeout` at most.
     pub async fn status(&self, timeout: Duration) -> Result<Vec<StatusV1>, ClientError> {
-        let subject = self.nats.subject("status");
+        let subject = self.nats.subject(Endpoint::Status.subject());
         let mut found = Vec::new();
         for message in self.gather(&subject, timeout).await? {
             if let Some(error) = service_error(&message) {

@@ -130,10 +130,7 @@ pub(crate) async fn connect_as(config: &NatsConfig, name: &str) -> Result<Client
 
 /// Connects as soon as a server answers, however long that takes. An error is one that waiting does not
 /// mend: an address that is none, credentials that are refused.
-pub(crate) async fn connect_whenever(
-    config: &NatsConfig,
-    name: &str,
-) -> Result<Client, NatsError> {
+pub(crate) async fn connect_whenever(config: &NatsConfig, name: &str) -> Result<Client, NatsError> {
     let mut attempts = 0;
     loop {
         match connect_as(config, name).await {

@@ -97,13 +97,15 @@ pub enum QueryError {
     /// The reply does not fit a message of this NATS server, not even without texts and metadata.
     #[error(
         "the reply has {bytes} bytes, the limit is {limit} (max_payload of the NATS server); ask \
-         for fewer hits"
+         for less (`{field}`)"
     )]
     ReplyTooLarge {
         /// Its size.
         bytes: usize,
         /// The limit.
         limit: usize,
+        /// The field of the request that makes it so large.
+        field: &'static str,
     },
     /// A bug, or a collection that is not as it should be.
     #[error("{what}")]
@@ -155,8 +157,8 @@ impl QueryError {
                 body.missing.clone_from(missing);
                 body.retry_after_ms = Some(NOT_YET_RETRY_MS);
             }
-            Self::ReplyTooLarge { limit, .. } => {
-                body.field = Some("top_k".to_owned());
+            Self::ReplyTooLarge { limit, field, .. } => {
+                body.field = Some((*field).to_owned());
                 body.limit = Some(*limit as u64);
             }
             _ => {}

@@ -193,8 +193,7 @@ mod tests {
         watermarks.hear(&said("w", 0, 5, 1));
         assert_eq!(watermarks.wait("id", &[position(0, 4)], soon()).await, Ok(()));
         let missing = watermarks.wait("id", &[position(0, 4), position(0, 5)], soon()).await;
-        let expected =
-            Missing { topic: "t".into(), partition: 0, offset: 5, watermark: Some(5) };
+        let expected = Missing { topic: "t".into(), partition: 0, offset: 5, watermark: Some(5) };
         assert_eq!(missing, Err(vec![expected]));
         // Another collection, another topic, another partition: nothing is known.
         for (identity, position) in [

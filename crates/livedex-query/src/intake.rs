@@ -1,30 +1,35 @@
-//! The connection that requests come in on, and how it stops without losing one.
+//! The connection that requests come in on, and how it leaves the queue group without losing one.
 //!
-//! To stop, a client tells the server UNSUB; requests that the server has sent until it reads that
+//! To leave, a client tells the server UNSUB; requests that the server has sent until it reads that
 //! are on their way for one more round trip, and must be answered: no other instance gets them.
-//! async-nats 0.51 forgets a subscription too early for that: `unsubscribe` (and with it the
+//! async-nats 0.51 forgets a subscription too early for that: `unsubscribe` (and with it the services
 //! framework's `Endpoint::stop` and `Service::stop`) at once, `drain` the next time that its
 //! connection task runs, which may be before the round trip is over. The suite `query_service` stops
 //! instances under load over a round trip of 20 ms: with `drain` alone each stop loses requests.
 //!
-//! So the connection has a thread of its own. Draining it sends UNSUB and then holds the thread for
+//! So the connection has a thread of its own. Draining sends UNSUB and then holds the thread for
 //! two round trips: whatever the server sends in that time waits in the socket, and is read when
-//! the connection task runs again, before it forgets the subscription.
+//! the connection task runs again, before it forgets the subscriptions.
+//!
+//! The framework's endpoints do not let their subscriptions be drained one by one, so that an instance
+//! could only leave by closing its connection, and would come back under another id. That is why
+//! subscriptions are made here, and the framework's protocol is spoken in [`discovery`](crate::discovery).
 
 use std::{
     future::poll_fn,
-    task::Poll,
+    task::{Context, Poll},
     thread,
     time::{Duration, Instant},
 };
 
-use async_nats::Client;
-use futures::StreamExt;
+use async_nats::{Client, Message, Subscriber};
+use futures::{Stream, StreamExt};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     config::NatsConfig,
     connect::{NatsError, connect_as},
+    endpoint::Endpoint,
 };
 
 /// Added to two round trips: a scheduler's time slices.
@@ -35,10 +40,17 @@ const MAX_HOLD: Duration = Duration::from_millis(500);
 
 /// A connection on a thread of its own, which ends with it.
 pub(crate) struct Intake {
-    pub(crate) client: Client,
+    client: Client,
     runtime: Handle,
     /// Dropped, it ends the thread.
     _stop: oneshot::Sender<()>,
+}
+
+/// A membership in the queue group: requests, as they come.
+pub(crate) struct Joined {
+    subscribers: Vec<(Endpoint, Subscriber)>,
+    /// The one that is looked at first next time, so that none starves.
+    next: usize,
 }
 
 impl Intake {
@@ -68,14 +80,28 @@ impl Intake {
         Ok(Self { client, runtime, _stop: stop })
     }
 
-    /// Ends all subscriptions and then the connection. Their streams end after the last message
-    /// that the server has sent.
-    pub(crate) async fn drain(&self) {
+    /// Joins the queue group of each endpoint that it shares. A subscription that the user may not have
+    /// is refused only in the log of the connection.
+    pub(crate) async fn join(&self, nats: &NatsConfig) -> Result<Joined, async_nats::Error> {
+        let mut subscribers = Vec::new();
+        for endpoint in Endpoint::SHARED {
+            let (subject, group) = (nats.subject(endpoint.subject()), nats.queue_group.clone());
+            subscribers.push((endpoint, self.client.queue_subscribe(subject, group).await?));
+        }
+        self.client.flush().await?;
+        Ok(Joined { subscribers, next: 0 })
+    }
+
+    /// Leaves it. What the server has sent until then still comes out of [`Joined::next`], and then
+    /// its end.
+    pub(crate) async fn leave(&self, joined: &mut Joined) {
         let client = self.client.clone();
-        let drained = self.runtime.spawn(async move {
+        let mut subscribers = std::mem::take(&mut joined.subscribers);
+        let left = self.runtime.spawn(async move {
             let hold = (round_trip(&client).await * 2 + MARGIN).min(MAX_HOLD);
-            if client.drain().await.is_err() {
-                return;
+            for (_, subscriber) in &mut subscribers {
+                // Fails only if the connection is closed.
+                let _ = subscriber.drain().await;
             }
             // The connection task is now in this thread's queue. It runs once, and sends UNSUB,
             // while this task goes to the queue's end.
@@ -90,8 +116,41 @@ impl Intake {
             .await;
             // Not an await: the connection task must not run.
             thread::sleep(hold);
+            subscribers
         });
-        let _ = drained.await;
+        // The task does not panic, and its runtime lives as long as this.
+        joined.subscribers = left.await.unwrap_or_default();
+    }
+}
+
+impl Joined {
+    /// The next request; `None` once it has left and everything has come.
+    pub(crate) async fn next(&mut self) -> Option<(Endpoint, Message)> {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<(Endpoint, Message)>> {
+        let mut n_looked_at = 0;
+        while n_looked_at < self.subscribers.len() {
+            let at = self.next % self.subscribers.len();
+            let (endpoint, subscriber) = &mut self.subscribers[at];
+            match std::pin::Pin::new(subscriber).poll_next(context) {
+                Poll::Ready(Some(message)) => {
+                    let endpoint = *endpoint;
+                    self.next = at + 1;
+                    return Poll::Ready(Some((endpoint, message)));
+                }
+                Poll::Ready(None) => {
+                    self.subscribers.remove(at);
+                    n_looked_at = 0;
+                }
+                Poll::Pending => {
+                    self.next = at + 1;
+                    n_looked_at += 1;
+                }
+            }
+        }
+        if self.subscribers.is_empty() { Poll::Ready(None) } else { Poll::Pending }
     }
 }
 

@@ -5,17 +5,29 @@
 //! metadata: a hit without the text that was asked for says so. One that is still too large becomes a
 //! typed error (413).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{
     HeaderMap,
     service::{NATS_SERVICE_ERROR, NATS_SERVICE_ERROR_CODE},
 };
 use bytes::Bytes;
-use livedex_core::query::QueryRequest;
-use livedex_wire::reply::{self, Hit, ReplyV1, Timings, millis};
+use livedex_core::{
+    query::{Mode, QueryRequest},
+    ranking::{Fusion, Group, Scale},
+};
+use livedex_wire::{
+    documents::DocumentReplyV1,
+    query::mode_name,
+    reply::{
+        Chunk, Degraded, Explain, ExplainRoute, Hit, Include, Passage, ReplyV1, Timings, millis,
+    },
+    request::consistency_name,
+};
 
-use crate::{error::QueryError, status::Report, two_stage::Answer};
+use crate::{
+    error::QueryError, freshness::View, retrieve::RouteReport, status::Report, two_stage::Answer,
+};
 
 /// Bytes of a message that are kept for its headers.
 const HEADER_BYTES: usize = 1024;
@@ -27,31 +39,115 @@ const MAX_HEADER_TEXT_BYTES: usize = 256;
 pub(crate) fn reply(
     answer: Answer,
     request: &QueryRequest,
-    report: &Report,
-    total: Duration,
+    about: About<'_>,
     max_payload: usize,
 ) -> Result<Bytes, QueryError> {
-    let hit = |hit| Hit::new(hit, request.include_text, request.include_metadata);
+    let include = Include::from(request);
+    let explain = request.explain.then(|| explain(&answer, &about));
+    let mut neighbours = answer.neighbours.into_iter();
+    let hits = answer.hits.into_iter().map(|Group { best, others }| {
+        let mut hit = Hit::new(best, include);
+        let around = neighbours.next().unwrap_or_default().into_iter();
+        hit.neighbours = around.map(|passage| Chunk::new(passage, include)).collect();
+        hit.passages = others.into_iter().map(|other| Passage::new(other, include)).collect();
+        hit
+    });
     let reply = ReplyV1 {
-        hits: answer.hits.into_iter().map(hit).collect(),
+        collection: about.collection.to_owned(),
+        hits: hits.collect(),
         n_candidates: answer.n_candidates,
-        degraded: answer.degraded.map(|why| reply::Degraded { reason: why.as_str().to_owned() }),
+        degraded: answer
+            .degraded
+            .map(|why| Degraded { reason: why.as_str().to_owned(), reranked: answer.reranked }),
+        consistency: consistency_name(request.consistency()).to_owned(),
+        watermarks: about.view.watermarks,
+        lag: about.view.lag,
         timings_ms: Timings {
-            embed: millis(answer.timings.embed),
+            wait: about.wait.map(millis),
+            embed: answer.timings.embed.map(millis),
             search: millis(answer.timings.search),
+            neighbours: answer.timings.neighbours.map(millis),
             rerank: answer.timings.rerank.map(millis),
-            total: millis(total),
+            total: millis(about.received.elapsed()),
         },
-        models: report.models(),
+        models: about.report.models(),
+        explain,
     };
-    fit(reply, max_payload.saturating_sub(HEADER_BYTES)).map(Bytes::from)
+    fit(reply, room(max_payload)).map(Bytes::from)
+}
+
+/// What a reply says beside the answer.
+pub(crate) struct About<'a> {
+    /// The collection that was searched.
+    pub(crate) collection: &'a str,
+    /// Stage 1's mode.
+    pub(crate) mode: Mode,
+    pub(crate) fusion: Fusion,
+    /// How far the collection is.
+    pub(crate) view: View,
+    pub(crate) wait: Option<Duration>,
+    pub(crate) received: Instant,
+    pub(crate) report: &'a Report,
+}
+
+fn explain(answer: &Answer, about: &About<'_>) -> Explain {
+    let kind = |scale| match scale {
+        Scale::Cosine => "dense",
+        Scale::Bm25 => "bm25",
+    };
+    let route = |route: &RouteReport| ExplainRoute {
+        kind: kind(route.scale).to_owned(),
+        query: route.query,
+        found: route.found,
+    };
+    let stage_1 = match (answer.routes.as_slice(), about.mode) {
+        ([_], Mode::Dense) => "the cosine similarity, 0 if it is negative",
+        ([_], _) => "BM25's score s as s / (1 + s)",
+        _ => "the fused ranks as a part of what the first place in every list gives",
+    };
+    let score = match (answer.reranked, about.fusion) {
+        (0, _) => stage_1.to_owned(),
+        (_, Fusion::Rerank) => "the reranker's probability".to_owned(),
+        (_, Fusion::Mean) => format!("the mean of the reranker's probability and {stage_1}"),
+    };
+    Explain {
+        mode: mode_name(about.mode).to_owned(),
+        routes: answer.routes.iter().map(route).collect(),
+        fusion: fusion_name(about.fusion).to_owned(),
+        reranked: answer.reranked,
+        rerank_cached: answer.rerank_cached,
+        embed_cached: answer.embed_cached,
+        score,
+    }
+}
+
+fn fusion_name(fusion: Fusion) -> &'static str {
+    match fusion {
+        Fusion::Rerank => "rerank",
+        Fusion::Mean => "mean",
+    }
+}
+
+/// Bytes that a reply's body may have.
+pub(crate) fn room(max_payload: usize) -> usize {
+    max_payload.saturating_sub(HEADER_BYTES)
 }
 
 fn fit(mut reply: ReplyV1, limit: usize) -> Result<Vec<u8>, QueryError> {
     let mut json = reply.to_json();
-    let drops: [fn(&mut Hit) -> usize; 2] = [
-        |hit| hit.text.take().map_or(0, |text| text.len()),
-        |hit| hit.metadata.take().map_or(0, |metadata| metadata.len()),
+    let text = |chunk: &mut Chunk| {
+        let vector = chunk.vector.take().map_or(0, |vector| vector.len());
+        chunk.text.take().map_or(0, |text| text.len()) + vector
+    };
+    let drops: [&dyn Fn(&mut Hit) -> usize; 4] = [
+        &|hit| {
+            let passages = hit.passages.iter_mut().map(|passage| &mut passage.chunk);
+            passages.chain(&mut hit.neighbours).map(text).sum()
+        },
+        // A number takes at least one byte.
+        &|hit| hit.vector.take().map_or(0, |vector| vector.len()),
+        &|hit| hit.text.take().map_or(0, |text| text.len()),
+        &|hit| hit.metadata.take().map_or(0, |metadata| metadata.len()),
     ];
     for drop in drops {
         for index in (0..reply.hits.len()).rev() {
@@ -71,8 +167,35 @@ fn fit(mut reply: ReplyV1, limit: usize) -> Result<Vec<u8>, QueryError> {
             json = reply.to_json();
         }
     }
+    within(json, limit, "top_k")
+}
+
+/// A body that must fit as it is; `field` is what the caller may ask less of.
+pub(crate) fn within(
+    json: Vec<u8>,
+    limit: usize,
+    field: &'static str,
+) -> Result<Vec<u8>, QueryError> {
     let bytes = json.len();
-    if bytes <= limit { Ok(json) } else { Err(QueryError::ReplyTooLarge { bytes, limit }) }
+    if bytes <= limit { Ok(json) } else { Err(QueryError::ReplyTooLarge { bytes, limit, field }) }
+}
+
+/// A document's chunks: those that fit, and where to go on.
+pub(crate) fn document(
+    mut reply: DocumentReplyV1,
+    max_payload: usize,
+) -> Result<Vec<u8>, QueryError> {
+    let limit = room(max_payload);
+    loop {
+        let json = reply.to_json();
+        if json.len() <= limit || reply.chunks.len() <= 1 {
+            return within(json, limit, "include");
+        }
+        // At least one goes, and about as many as do not fit.
+        let keep = (reply.chunks.len() * limit / json.len()).clamp(1, reply.chunks.len() - 1);
+        reply.next = reply.chunks.get(keep).map(|chunk| chunk.ordinal);
+        reply.chunks.truncate(keep);
+    }
 }
 
 /// An error as a message: the body of the contract, and the headers of the services framework.
@@ -92,90 +215,4 @@ fn header_text(message: &str) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
-mod tests {
-    use livedex_core::document::{Metadata, MetadataValue};
-    use livedex_wire::{
-        error::{ErrorBody, ErrorCode},
-        reply::{Model, Models, Source, Stage},
-    };
-
-    use super::*;
-
-    fn large_reply(n: usize, text_bytes: usize) -> ReplyV1 {
-        let hit = |index: usize| Hit {
-            chunk_id: index.to_string(),
-            document_id: "d".into(),
-            tenant: None,
-            ordinal: 0,
-            title: None,
-            heading: None,
-            url: None,
-            text: Some("x".repeat(text_bytes)),
-            metadata: Some(Metadata::from([(
-                "key".to_owned(),
-                MetadataValue::String("v".repeat(100)),
-            )])),
-            version: None,
-            updated_at: None,
-            score: 0.5,
-            retrieve: Stage { rank: index + 1, score: 0.5 },
-            rerank: None,
-            source: Source { topic: "t".into(), partition: 0, offset: 0 },
-        };
-        ReplyV1 {
-            hits: (0..n).map(hit).collect(),
-            n_candidates: n,
-            degraded: None,
-            timings_ms: Timings { embed: 0.0, search: 0.0, rerank: None, total: 0.0 },
-            models: Models {
-                embedder: Model { name: "e".into(), fingerprint: "f".into() },
-                reranker: None,
-            },
-        }
-    }
-
-    #[test]
-    fn a_reply_that_fits_is_left_alone() {
-        let reply = large_reply(10, 100);
-        let json = fit(reply.clone(), 100_000).unwrap();
-        assert_eq!(ReplyV1::from_json(&json).unwrap(), reply);
-    }
-
-    #[test]
-    fn texts_go_from_the_last_hit_upwards_and_no_more_than_needed() {
-        let json = fit(large_reply(10, 1000), 8000).unwrap();
-        assert!((7000..=8000).contains(&json.len()), "{}", json.len());
-        let reply = ReplyV1::from_json(&json).unwrap();
-        let with_text = reply.hits.iter().filter(|hit| hit.text.is_some()).count();
-        assert!((1..10).contains(&with_text));
-        assert!(reply.hits[..with_text].iter().all(|hit| hit.text.is_some()));
-        assert!(reply.hits.iter().all(|hit| hit.metadata.is_some()));
-    }
-
-    #[test]
-    fn then_metadata_goes_and_then_it_is_an_error() {
-        let bare = {
-            let mut reply = large_reply(10, 0);
-            for hit in &mut reply.hits {
-                (hit.text, hit.metadata) = (None, None);
-            }
-            reply.to_json().len()
-        };
-        let reply = ReplyV1::from_json(&fit(large_reply(10, 1000), bare).unwrap()).unwrap();
-        assert_eq!(reply.hits.len(), 10);
-        let error = fit(large_reply(10, 1000), bare - 1).unwrap_err();
-        assert_eq!(error, QueryError::ReplyTooLarge { bytes: bare, limit: bare - 1 });
-    }
-
-    #[test]
-    fn an_error_has_a_body_and_headers_of_one_line() {
-        let message = format!("field \"a\r\nb\" {}", "ü".repeat(300));
-        let bad = QueryError::Request(ErrorBody::new(ErrorCode::BadRequest, message.clone()));
-        let (body, headers) = error(&bad);
-        assert_eq!(ErrorBody::from_json(&body).unwrap().message, message);
-        assert_eq!(headers.get(NATS_SERVICE_ERROR_CODE).unwrap().as_str(), "400");
-        let text = headers.get(NATS_SERVICE_ERROR).unwrap().as_str();
-        assert!(text.len() <= 256 && text.starts_with("field \"a  b\" üü"), "{text}");
-    }
-}
+mod tests;

@@ -6,11 +6,7 @@
 
 use livedex_core::ports::ModelError;
 
-use crate::{
-    cache::Question,
-    deadline::Deadline,
-    service::Service,
-};
+use crate::{cache::Question, deadline::Deadline, service::Service};
 
 /// Scores, and what became of the others.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -78,8 +74,7 @@ impl Service {
             return Scored { scores, degraded: None, cached };
         }
         let n_rest = rest.len();
-        let scoring =
-            reranker.rerank(query, instruction, rest.clone(), Some(deadline.reply_by()));
+        let scoring = reranker.rerank(query, instruction, rest.clone(), Some(deadline.reply_by()));
         let degraded = match deadline.bound(scoring).await {
             Some(Ok(new)) if new.len() <= n_rest => {
                 for ((&place, text), &score) in places.iter().zip(&rest).zip(&new) {

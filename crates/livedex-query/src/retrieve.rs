@@ -103,7 +103,7 @@ impl Service {
             };
             async move {
                 let found = collection.retriever.search(&request).await.map_err(search_error)?;
-                Ok((scale, query, found))
+                Ok::<_, QueryError>((scale, query, found))
             }
         });
         let lists: Vec<(Scale, usize, Vec<Candidate>)> = deadline

@@ -1,59 +1,56 @@
-//! The service: discovery, admission, handlers, shutdown.
+//! The service: listening, admission, shutdown.
 //!
-//! Every request that is read ends in a reply or a typed error (promise 4). Beyond
-//! [`QueryConfig::max_in_flight`](crate::QueryConfig::max_in_flight) requests the next one is
-//! refused in the same moment; nothing queues.
+//! Every request that is read ends in a reply or a typed error (promise 4). Beyond a bound, which is
+//! measured ([`admission`](crate::admission)), the next one is refused in the same moment; nothing queues.
 //!
 //! # Two connections
-//! Requests come in on one connection (`intake`), and while the service runs,
-//! replies leave on it, too, as the services framework wants it. At a shutdown that connection is
-//! drained, which closes it, so from then on replies leave on the second one.
+//! Requests come in on one connection (`intake`), whose thread stands still for a moment whenever the
+//! queue group is left. Replies, discovery and everything else have the other.
 
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use async_nats::{
-    Client, HeaderMap,
-    service::{Request, Service as NatsService, ServiceExt, endpoint::Endpoint},
-};
+use async_nats::{Client, HeaderMap, Message};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use livedex_wire::{query, reply::Models, schemas, status::StatusV1};
-use tokio::{
-    sync::{RwLock, Semaphore},
-    task::JoinSet,
-};
-use tokio_util::sync::CancellationToken;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admission::{Admission, Bounds},
     config::NatsConfig,
     connect::{Connection, NatsError, one_line},
-    deadline::{DEADLINE_HEADER, Deadline},
+    discovery::{Counters, Discovery, Numbers},
+    endpoint::Endpoint,
     error::QueryError,
-    intake::Intake,
+    handlers::{Handlers, Outcome},
+    intake::{Intake, Joined},
+    membership::Membership,
     metrics, reply,
-    status::{Counters, Report},
-    two_stage::Service,
+    service::{MODEL_RETRY, Service},
+    status::{Report, status},
+    watermarks,
 };
 
-/// The service's name in discovery.
-pub const SERVICE_NAME: &str = "livedex";
+pub use crate::discovery::SERVICE_NAME;
 
-/// The service's version in discovery.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// `status` requests answered at once; each asks the collection for its number of rows.
+/// `status` requests answered at once; each asks the collections for their numbers of rows.
 const MAX_STATUS_IN_FLIGHT: usize = 4;
+
+/// Requests that are held at once, for each one that may be in flight: most of them wait for their records,
+/// or to be sent. What a request holds is its own bytes, at most the server's `max_payload`.
+const HELD_PER_PLACE: usize = 4;
 
 /// How long a shutdown waits for the last replies to leave.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
-
-/// How long `status` waits for the number of rows.
-const ROWS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a service ended other than by a shutdown.
 #[derive(Debug, thiserror::Error)]
@@ -67,36 +64,33 @@ pub enum ServeError {
         "the service cannot be registered on NATS: {0}; check nats.subject_prefix and the user's permissions"
     )]
     Register(String),
-    /// The connection was closed for good.
+    /// The connection was closed.
     #[error("the connection to NATS was closed")]
     Closed,
 }
 
 /// A service that listens.
 struct Server {
-    service: NatsService,
-    query: Endpoint,
-    status: Endpoint,
+    joined: Joined,
     intake: Intake,
+    nats: NatsConfig,
     shared: Arc<Shared>,
 }
 
-/// What every handler works with.
+/// What every request works with.
 struct Shared {
-    service: Service,
-    counters: Counters,
-    places: Arc<Semaphore>,
-    /// Bounds replies that are being sent: as many again as queries in flight.
-    sending: Semaphore,
+    handlers: Handlers,
+    counters: HashMap<Endpoint, Counters>,
+    /// Requests that are held.
+    held: Arc<Semaphore>,
     status_places: Arc<Semaphore>,
-    outgoing: Client,
-    /// Whether the intake is being drained, so that replies go out on `outgoing`.
-    is_draining: RwLock<bool>,
+    client: Client,
+    discovery: Discovery,
+    membership: Membership,
+    is_member: AtomicBool,
+    tasks: TaskTracker,
     /// Cancelled when requests in flight have had their time at a shutdown.
     give_up: CancellationToken,
-    report: Report,
-    /// Its id in discovery, once it has one.
-    id: OnceLock<String>,
 }
 
 /// Registers the service on `connection`. Requests are taken from the moment this returns; the
@@ -120,177 +114,154 @@ impl Server {
         nats: &NatsConfig,
         service: Service,
     ) -> Result<Self, ServeError> {
-        let outgoing = connection.client;
+        let client = connection.client;
         let intake = Intake::connect(nats, "livedex requests").await?;
         let report = Report::new(&service);
-        let shared = Arc::new(Shared {
-            counters: Counters::default(),
-            places: Arc::new(Semaphore::new(service.config.max_in_flight)),
-            sending: Semaphore::new(service.config.max_in_flight),
-            status_places: Arc::new(Semaphore::new(MAX_STATUS_IN_FLIGHT)),
-            outgoing,
-            is_draining: RwLock::new(false),
-            give_up: CancellationToken::new(),
-            report,
-            id: OnceLock::new(),
-            service,
+        let discovery = Discovery::new(&client, nats, &report);
+        let config = service.config;
+        let admission = Admission::new(Bounds {
+            max_in_flight: config.max_in_flight,
+            max_slowdown: config.max_slowdown,
         });
-
-        let register = |error: async_nats::Error| ServeError::Register(one_line(&*error));
-        let stats = shared.clone();
-        let service = intake
-            .client
-            .service_builder()
-            .description("Two-stage search over a Milvus collection kept in step with Kafka")
-            .metadata(shared.report.metadata())
-            .queue_group(&nats.queue_group)
-            .stats_handler(move |endpoint, _| stats.stats(&endpoint))
-            .start(SERVICE_NAME, VERSION)
-            .await
-            .map_err(register)?;
-        let id = service.info().await.id;
-        // Set once, here.
-        let _ = shared.id.set(id.clone());
-        let query = service
-            .endpoint_builder()
-            .name("query")
-            .metadata(contract(&["query.v1", "reply.v1", "error.v1"]))
-            .add(nats.subject("query"))
-            .await
-            .map_err(register)?;
-        // A group of its own: everybody answers, so that a caller sees all instances.
-        let status = service
-            .endpoint_builder()
-            .name("status")
-            .metadata(contract(&["status.v1"]))
-            .queue_group(format!("{}-{}", nats.queue_group, id))
-            .add(nats.subject("status"))
-            .await
-            .map_err(register)?;
-        // A subscription that the user may not have is refused only in the log of the connection;
-        // what can be made sure of here is that the server has it.
-        let flushed = intake.client.flush().await;
-        flushed.map_err(|error| ServeError::Register(one_line(&error)))?;
+        let joined = intake.join(nats).await;
+        let joined = joined.map_err(|error| ServeError::Register(one_line(&*error)))?;
+        let shared = Arc::new(Shared {
+            counters: Endpoint::ALL.map(|endpoint| (endpoint, Counters::default())).into(),
+            held: Arc::new(Semaphore::new(config.max_in_flight * HELD_PER_PLACE)),
+            status_places: Arc::new(Semaphore::new(MAX_STATUS_IN_FLIGHT)),
+            membership: Membership::new(&discovery.id, client.clone(), nats, admission.clone()),
+            is_member: AtomicBool::new(true),
+            tasks: TaskTracker::new(),
+            give_up: CancellationToken::new(),
+            handlers: Handlers { service, report, admission },
+            client,
+            discovery,
+        });
         tracing::info!(
             subject = nats.subject("query"),
             queue_group = nats.queue_group,
             "answering queries"
         );
-        Ok(Self { service, query, status, intake, shared })
+        Ok(Self { joined, intake, nats: nats.clone(), shared })
     }
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        // The service is held to the end: endpoints unsubscribe when it is dropped.
-        let Self { service: _service, mut query, mut status, intake, shared } = self;
-        let mut tasks = JoinSet::new();
-        let is_shutdown = loop {
+        let Self { joined, intake, nats, shared } = self;
+        let drain = shared.handlers.service.config.drain;
+        let outcome = {
+            let (client, service) = (shared.client.clone(), &shared.handlers.service);
+            let (heard, stop) = (service.watermarks.clone(), CancellationToken::new());
+            let side = async {
+                tokio::join!(
+                    shared.be_discovered(),
+                    shared.answer_status(&nats),
+                    shared.membership.listen(),
+                    watermarks::listen(client, nats.clone(), heard, stop),
+                );
+                // None of them ends while the connection is there.
+                std::future::pending::<()>().await;
+            };
             tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break true,
-                Some(_) = tasks.join_next() => {}
-                request = query.next() => match request {
-                    Some(request) => shared.admit_query(request, &mut tasks).await,
-                    None => break false,
-                },
-                request = status.next() => match request {
-                    Some(request) => shared.admit_status(request, &mut tasks).await,
-                    None => break false,
-                },
+                outcome = shared.answer(joined, &intake, &nats, &shutdown, drain) => outcome,
+                () = side => Err(ServeError::Closed),
             }
         };
-
-        let end = Instant::now() + shared.service.config.drain;
-        let stop = async {
-            shared.drain(&intake).await;
-            while let Some(request) = query.next().await {
-                shared.admit_query(request, &mut tasks).await;
-            }
-            while let Some(request) = status.next().await {
-                shared.admit_status(request, &mut tasks).await;
-            }
-            while tasks.join_next().await.is_some() {}
-        };
-        if tokio::time::timeout_at(end.into(), stop).await.is_err() {
-            tracing::warn!(requests = tasks.len(), "stopping with requests in flight");
-            shared.give_up.cancel();
-            // Each has only its error to send now.
-            let errors = async { while tasks.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout(LAST_REPLIES, errors).await;
-        }
         // Returns when the replies are with the operating system.
-        let flushed = tokio::time::timeout(LAST_REPLIES, shared.outgoing.flush()).await;
+        let flushed = tokio::time::timeout(LAST_REPLIES, shared.client.flush()).await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("the last replies may not have been sent");
         }
-        let _ = shared.outgoing.drain().await;
-        tracing::info!(outcomes = ?shared.counters.outcomes(), "stopped answering queries");
-        if is_shutdown { Ok(()) } else { Err(ServeError::Closed) }
+        let _ = shared.client.drain().await;
+        let outcomes = shared.counters[&Endpoint::Query].outcomes();
+        tracing::info!(?outcomes, "stopped answering queries");
+        outcome
     }
-}
-
-/// What INFO says of an endpoint: the names of its messages, and their JSON Schemas.
-fn contract(names: &[&str]) -> HashMap<String, String> {
-    let schemas = schemas::all();
-    names
-        .iter()
-        .filter_map(|name| schemas.iter().find(|(known, _)| known == name))
-        .map(|(name, schema)| ((*name).to_owned(), (*schema).to_owned()))
-        .collect()
 }
 
 impl Shared {
-    /// From now on replies go out on the second connection, and no new requests come in on the
-    /// first; those that are on their way still do.
-    async fn drain(&self, intake: &Intake) {
-        // Waits for replies that are being handed to the first connection.
-        *self.is_draining.write().await = true;
-        // Draining closes it at once; what was handed to it must be out before.
-        let _ = intake.client.flush().await;
-        intake.drain().await;
+    /// Takes requests while there is room, until the shutdown and the end of what is in flight.
+    async fn answer(
+        self: &Arc<Self>,
+        mut joined: Joined,
+        intake: &Intake,
+        nats: &NatsConfig,
+        shutdown: &CancellationToken,
+        drain: Duration,
+    ) -> Result<(), ServeError> {
+        loop {
+            let is_shutdown = self.take(&mut joined, shutdown).await?;
+            intake.leave(&mut joined).await;
+            // Those that were on their way.
+            while let Some((endpoint, message)) = joined.next().await {
+                self.admit(endpoint, message).await;
+            }
+            if is_shutdown {
+                break;
+            }
+            self.is_member.store(false, Ordering::Relaxed);
+            tokio::select! {
+                () = self.membership.until_room() => {}
+                () = shutdown.cancelled() => break,
+            }
+            joined =
+                intake.join(nats).await.map_err(|error| ServeError::Register(one_line(&*error)))?;
+            self.is_member.store(true, Ordering::Relaxed);
+        }
+        self.membership.leave().await;
+        self.finish(drain).await;
+        Ok(())
     }
 
-    async fn admit_query(self: &Arc<Self>, request: Request, tasks: &mut JoinSet<()>) {
+    /// Takes requests until this instance is full, or is to stop: true.
+    async fn take(
+        self: &Arc<Self>,
+        joined: &mut Joined,
+        shutdown: &CancellationToken,
+    ) -> Result<bool, ServeError> {
+        let full = self.membership.until_full();
+        tokio::pin!(full);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(true),
+                // Before the requests: while too many come there is always one.
+                () = &mut full => return Ok(false),
+                request = joined.next() => match request {
+                    Some((endpoint, message)) => self.admit(endpoint, message).await,
+                    None => return Err(ServeError::Closed),
+                },
+            }
+        }
+    }
+
+    /// Gives what is in flight its time, and then an error.
+    async fn finish(&self, drain: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(drain, self.tasks.wait()).await.is_err() {
+            tracing::warn!(requests = self.tasks.len(), "stopping with requests in flight");
+            self.give_up.cancel();
+            // Each has only its error to send now.
+            let _ = tokio::time::timeout(LAST_REPLIES, self.tasks.wait()).await;
+        }
+    }
+
+    async fn admit(self: &Arc<Self>, endpoint: Endpoint, message: Message) {
         let received = Instant::now();
-        let limit = self.service.config.max_in_flight;
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            let error = QueryError::Overloaded { what: "queries in flight", limit };
-            self.count(error.code().as_str(), received);
-            return self.send(&request, reply::error(&error)).await;
-        };
-        metrics::in_flight(limit - self.places.available_permits());
-        let shared = self.clone();
-        tasks.spawn(async move {
-            let result = shared.guard(shared.query(&request, received)).await;
-            let (message, outcome) = match result {
-                Ok((body, outcome)) => ((body, HeaderMap::new()), outcome),
-                Err(error) => (reply::error(&error), error.code().as_str()),
-            };
-            shared.count(outcome, received);
-            // A caller that has its reply may ask again at once: its place is free by then. Replies
-            // that wait to be sent are bounded all the same.
-            let _sending = shared.sending.acquire().await;
-            drop(place);
-            metrics::in_flight(limit - shared.places.available_permits());
-            shared.send(&request, message).await;
-        });
-    }
-
-    async fn admit_status(self: &Arc<Self>, request: Request, tasks: &mut JoinSet<()>) {
-        let Ok(place) = self.status_places.clone().try_acquire_owned() else {
-            let (what, limit) = ("status requests in flight", MAX_STATUS_IN_FLIGHT);
-            return self
-                .send(&request, reply::error(&QueryError::Overloaded { what, limit }))
-                .await;
+        let Ok(held) = self.held.clone().try_acquire_owned() else {
+            let limit = self.handlers.service.config.max_in_flight * HELD_PER_PLACE;
+            let (what, retry_after) = ("requests held", MODEL_RETRY);
+            let error = QueryError::Overloaded { what, limit, retry_after };
+            let answer = self.count(endpoint, received, Err(error));
+            return self.send(&message, answer).await;
         };
         let shared = self.clone();
-        tasks.spawn(async move {
-            let status = async { Ok(shared.status().await) };
-            let message = match shared.guard(status).await {
-                Ok(body) => (body, HeaderMap::new()),
-                Err(error) => reply::error(&error),
-            };
-            shared.send(&request, message).await;
-            drop(place);
+        self.tasks.spawn(async move {
+            let max_payload = shared.client.max_payload();
+            let work = shared.handlers.handle(endpoint, &message, received, max_payload);
+            let result = shared.guard(work).await;
+            let answer = shared.count(endpoint, received, result);
+            shared.send(&message, answer).await;
+            drop(held);
         });
     }
 
@@ -310,73 +281,102 @@ impl Shared {
         }
     }
 
-    /// The reply's body, and the outcome as it is counted.
-    async fn query(
+    /// Counts how a request ended, and makes its message.
+    fn count(
         &self,
-        request: &Request,
+        endpoint: Endpoint,
         received: Instant,
-    ) -> Result<(Bytes, &'static str), QueryError> {
-        let header = request.message.headers.as_ref().and_then(|h| h.get(DEADLINE_HEADER));
-        let timeout = self.service.config.timeout;
-        let deadline = Deadline::of_request(received, header.map(|value| value.as_str()), timeout)?;
-        let query = query::decode(&request.message.payload).map_err(|error| error.body())?;
-        let answer = self.service.answer(&query, deadline).await?;
-        let outcome = if answer.degraded.is_some() { "degraded" } else { "ok" };
-        let limit = self.outgoing.max_payload();
-        let body = reply::reply(answer, &query, &self.report, received.elapsed(), limit)?;
-        Ok((body, outcome))
-    }
-
-    async fn status(&self) -> Bytes {
-        let rows = tokio::time::timeout(ROWS_TIMEOUT, self.service.retriever.rows()).await;
-        let Models { embedder, reranker } = self.report.models();
-        let status = StatusV1 {
-            service_id: self.id.get().cloned().unwrap_or_default(),
-            version: VERSION.to_owned(),
-            collection: self.service.collection.clone(),
-            rows: rows.ok().and_then(Result::ok).flatten(),
-            embedder,
-            reranker,
-            in_flight: self.in_flight() as u64,
-            max_in_flight: Some(self.service.config.max_in_flight as u64),
+        result: Result<Outcome, QueryError>,
+    ) -> (Bytes, HeaderMap) {
+        let took = received.elapsed();
+        let (message, outcome, error) = match result {
+            Ok((body, outcome)) => ((body, HeaderMap::new()), outcome, None),
+            Err(error) => {
+                let code = error.code();
+                (reply::error(&error), code.as_str(), Some((code.status(), error.to_string())))
+            }
         };
-        status.to_json().into()
+        self.counters[&endpoint].count(outcome, took, error);
+        metrics::request(endpoint.name(), outcome, took);
+        metrics::in_flight(self.handlers.admission.in_flight());
+        message
     }
 
-    fn in_flight(&self) -> usize {
-        self.service.config.max_in_flight - self.places.available_permits()
-    }
-
-    fn count(&self, outcome: &'static str, received: Instant) {
-        self.counters.count(outcome);
-        metrics::request(outcome, received.elapsed());
-    }
-
-    /// What STATS says of an endpoint beside the framework's own numbers. Errors are counted here:
-    /// the framework counts only those that it sends itself, and it sends them without a body.
-    fn stats(&self, endpoint: &str) -> serde_json::Value {
-        match endpoint {
-            "query" => serde_json::json!({
-                "in_flight": self.in_flight(),
-                "max_in_flight": self.service.config.max_in_flight,
-                "outcomes": self.counters.outcomes(),
-            }),
-            _ => serde_json::Value::Null,
+    /// Answers discovery, for ever.
+    async fn be_discovered(&self) {
+        let numbers = Numbers {
+            counters: Box::new(|endpoint| &self.counters[&endpoint]),
+            data: Box::new(|endpoint| self.data(endpoint)),
+        };
+        match self.discovery.listen(&self.client, numbers).await {
+            Ok(answering) => answering.await,
+            Err(error) => tracing::warn!(error = one_line(&*error), "not to be discovered"),
         }
     }
 
-    async fn send(&self, request: &Request, (body, headers): (Bytes, HeaderMap)) {
-        let Some(address) = request.message.reply.clone() else {
+    /// What STATS says of an endpoint beside the protocol's own numbers.
+    fn data(&self, endpoint: Endpoint) -> Value {
+        let outcomes = self.counters[&endpoint].outcomes();
+        if endpoint != Endpoint::Query {
+            return json!({ "outcomes": outcomes });
+        }
+        let Handlers { service, report, admission } = &self.handlers;
+        let lag = |name: &str| {
+            let collection = service.collection(Some(name)).ok()?;
+            service.watermarks.view(collection.retriever.identity()).lag
+        };
+        let lags: HashMap<&str, Option<u64>> =
+            report.collections.iter().map(|name| (name.as_str(), lag(name))).collect();
+        let (query_lane, ingest_lane) = service.lanes.as_ref().map_or((0, 0), |lanes| lanes());
+        json!({
+            "outcomes": outcomes,
+            "in_flight": admission.in_flight(),
+            "max_in_flight": admission.limit(),
+            "wait_ms": u64::try_from(admission.wait().as_millis()).unwrap_or(u64::MAX),
+            "member": self.is_member.load(Ordering::Relaxed),
+            "model_queues": { "query": query_lane, "ingest": ingest_lane },
+            "lag": lags,
+            "embedder": report.embedder.fingerprint,
+            "reranker": report.reranker.as_ref().map(|model| &model.fingerprint),
+        })
+    }
+
+    /// Answers `status`, for ever.
+    async fn answer_status(self: &Arc<Self>, nats: &NatsConfig) {
+        let subject = nats.subject(Endpoint::Status.subject());
+        let Ok(mut messages) = self.client.subscribe(subject).await else { return };
+        while let Some(message) = messages.next().await {
+            let received = Instant::now();
+            let Ok(place) = self.status_places.clone().try_acquire_owned() else {
+                let (what, limit) = ("status requests in flight", MAX_STATUS_IN_FLIGHT);
+                let error = QueryError::Overloaded { what, limit, retry_after: MODEL_RETRY };
+                let answer = self.count(Endpoint::Status, received, Err(error));
+                self.send(&message, answer).await;
+                continue;
+            };
+            let shared = self.clone();
+            self.tasks.spawn(async move {
+                let is_member = shared.is_member.load(Ordering::Relaxed);
+                let Handlers { service, report, admission } = &shared.handlers;
+                let id = &shared.discovery.id;
+                let status = async {
+                    let status = status(id, is_member, service, report, admission).await;
+                    Ok((status.to_json().into(), "ok"))
+                };
+                let result = shared.guard(status).await;
+                let answer = shared.count(Endpoint::Status, received, result);
+                shared.send(&message, answer).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn send(&self, request: &Message, (body, headers): (Bytes, HeaderMap)) {
+        let Some(address) = request.reply.clone() else {
             tracing::debug!("a request without a reply subject");
             return;
         };
-        let is_draining = self.is_draining.read().await;
-        let sent = if *is_draining {
-            self.outgoing.publish_with_headers(address, headers, body).await
-        } else {
-            request.respond_with_headers(Ok(body), headers).await
-        };
-        if let Err(error) = sent {
+        if let Err(error) = self.client.publish_with_headers(address, headers, body).await {
             tracing::warn!(%error, "a reply could not be sent");
         }
     }

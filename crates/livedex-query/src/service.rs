@@ -28,6 +28,9 @@ pub struct Searched {
     pub retriever: Arc<dyn Retriever>,
 }
 
+/// Requests in the models' query lane, and texts in their ingest lane.
+pub type Lanes = Arc<dyn Fn() -> (usize, usize) + Send + Sync>;
+
 /// What answers requests. A clone is the same service.
 #[derive(Clone)]
 pub struct Service {
@@ -41,6 +44,8 @@ pub struct Service {
     pub config: QueryConfig,
     /// How far ingestion is.
     pub watermarks: Watermarks,
+    /// How many requests wait for the models, in the query lane and in the ingest lane; for STATS.
+    pub lanes: Option<Lanes>,
     pub(crate) scores: ScoreCache,
     pub(crate) embeddings: EmbeddingCache,
 }
@@ -59,6 +64,7 @@ impl Service {
             scores: ScoreCache::new(config.rerank_cache_bytes),
             embeddings: EmbeddingCache::new(config.embedding_cache_bytes, dimension),
             watermarks: Watermarks::default(),
+            lanes: None,
             collections: std::iter::once(first).chain(others).collect(),
             embedder,
             reranker,

@@ -179,7 +179,6 @@ impl Service {
     }
 }
 
-
 fn took(step: &'static str, start: Instant) -> Duration {
     let took = start.elapsed();
     metrics::step(step, took);

@@ -6,7 +6,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use livedex_core::{chunk::Chunker, ports::Embedder};
+use livedex_core::{
+    chunk::Chunker,
+    ports::{Embedder, Retriever},
+};
 use livedex_ingest::{Pipeline, PipelineConfig, Progress};
 use livedex_kafka::{EndMode, KafkaDeadLetters, KafkaSource, SourceMonitor};
 use livedex_milvus::Collection;
@@ -47,6 +50,8 @@ pub(crate) struct Stream {
     pub(crate) group: String,
     /// Where its documents go.
     pub(crate) collection: String,
+    /// Which collection of that name it is.
+    pub(crate) identity: String,
     /// What it has done.
     pub(crate) progress: Arc<Progress>,
     /// Where its source is.
@@ -79,6 +84,7 @@ pub(crate) fn start(
     let source = tokio::task::block_in_place(|| KafkaSource::start(&config.kafka, end))?;
     let (stopper, monitor) = (source.stopper(), source.monitor());
     let progress = Arc::new(Progress::default());
+    let identity = collection.identity().to_owned();
     let pipeline = Pipeline {
         stream: config.name.as_str().into(),
         source: Box::new(source),
@@ -95,6 +101,7 @@ pub(crate) fn start(
         topic: config.kafka.topic.clone(),
         group: config.kafka.group.clone(),
         collection: config.milvus.collection.clone(),
+        identity,
         progress: progress.clone(),
         source: monitor,
     };

@@ -13,10 +13,11 @@ use std::{
 };
 
 use anyhow::Context;
+use livedex_core::ports::Retriever;
 use livedex_kafka::{Admin, TopicSpec};
 use livedex_milvus::{Milvus, MilvusConfig};
 use livedex_model::runtime::Runtime;
-use livedex_query::Service;
+use livedex_query::{Searched, Service};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use crate::{
 mod state;
 #[cfg(test)]
 mod tests;
+mod watermarks;
 
 pub(crate) use state::State;
 
@@ -172,13 +174,16 @@ async fn start(
         found.with_context(|| format!("collection {} is not connected", config.collection))
     };
     if let Some(client) = nats {
-        let service = Service {
-            embedder: embedder.clone(),
-            reranker: runtime.reranker(),
-            retriever: collection(&config.milvus)?,
-            collection: config.milvus.collection.clone(),
-            config: config.query,
+        let searched = |config: &MilvusConfig| {
+            let retriever: Arc<dyn Retriever> = collection(config)?;
+            anyhow::Ok(Searched { name: config.collection.clone(), retriever })
         };
+        let mut served = config.served.iter().map(searched).collect::<Result<Vec<_>, _>>()?;
+        let first = served.remove(0);
+        let (embedder, reranker) = (embedder.clone(), runtime.reranker());
+        let mut service = Service::new(embedder, reranker, first, served, config.query);
+        let queues = runtime.queues();
+        service.lanes = Some(Arc::new(move || (queues.query(), queues.ingest())));
         let serving = livedex_query::serve(client, &config.nats, service, shutdown.clone()).await?;
         tasks.spawn(async move {
             serving.await.context("the query service ended")?;
@@ -201,6 +206,14 @@ async fn start(
             streams.push(stream);
         }
     }
+    if roles.ingest && config.announce_watermarks {
+        let (look, shutdown) = (watermarks::look(&streams), shutdown.clone());
+        let announcing = livedex_query::announce(config.nats.clone(), look, shutdown);
+        tasks.spawn(async {
+            announcing.await;
+            Ok(End::Stopped)
+        });
+    }
     Ok(Started { runtime, streams })
 }
 
@@ -208,7 +221,7 @@ async fn start(
 /// queries on it, share its connection: Milvus Lite wants that of one process.
 async fn connect(config: &Config, roles: Roles) -> anyhow::Result<BTreeMap<String, Milvus>> {
     let ingested = config.streams.iter().map(|stream| &stream.milvus).filter(|_| roles.ingest);
-    let served = Some(&config.milvus).filter(|_| roles.serve);
+    let served = config.served.iter().filter(|_| roles.serve);
     let needed: BTreeMap<&str, &MilvusConfig> =
         ingested.chain(served).map(|milvus| (milvus.collection.as_str(), milvus)).collect();
     let connected = needed.into_iter().map(|(name, milvus)| async move {

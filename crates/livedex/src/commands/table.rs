@@ -76,14 +76,24 @@ fn snippet(hit: &Hit) -> String {
 
 fn footer(reply: &ReplyV1) -> String {
     let t = &reply.timings_ms;
-    let mut steps = vec![format!("embed {:.0} ms", t.embed), format!("search {:.0} ms", t.search)];
-    if let Some(rerank) = t.rerank {
-        steps.push(format!("rerank {rerank:.0} ms"));
-    }
+    let steps = [
+        ("wait", t.wait),
+        ("embed", t.embed),
+        ("search", Some(t.search)),
+        ("rerank", t.rerank),
+        ("neighbours", t.neighbours),
+    ];
+    let steps: Vec<String> = steps
+        .iter()
+        .filter_map(|(step, took)| took.map(|took| format!("{step} {took:.0} ms")))
+        .collect();
     let mut text =
         format!("{} candidates in {:.0} ms ({})", reply.n_candidates, t.total, steps.join(", "));
     if let Some(degraded) = &reply.degraded {
-        text += &format!("\ndegraded: {}", degraded.reason);
+        text += &format!(
+            "\ndegraded ({}): {} of {} candidates reranked",
+            degraded.reason, degraded.reranked, reply.n_candidates
+        );
     }
     text
 }

@@ -59,8 +59,12 @@ pub(crate) struct Config {
     pub(crate) has_list: bool,
     /// Whether file, environment or a flag set `kafka.topic`.
     is_topic_given: bool,
+    /// The collections that queries search, the default one first. Never empty.
+    pub(crate) served: Vec<MilvusConfig>,
     /// The NATS side.
     pub(crate) nats: NatsConfig,
+    /// Whether ingestion tells query workers how far it is.
+    pub(crate) announce_watermarks: bool,
     /// Stage 1; `None` if no model is named, which only workers mind.
     pub(crate) embedder: Option<ModelSpec>,
     /// Stage 2; `None` if switched off.

@@ -144,6 +144,7 @@ pub(crate) struct RawNats {
     pub(crate) url: String,
     pub(crate) subject_prefix: String,
     pub(crate) queue_group: String,
+    pub(crate) watermarks: bool,
     pub(crate) credentials_file: Option<PathBuf>,
     pub(crate) token: Option<Secret>,
     pub(crate) token_file: Option<PathBuf>,
@@ -159,6 +160,7 @@ impl Default for RawNats {
             url: "nats://127.0.0.1:4222".into(),
             subject_prefix: "livedex".into(),
             queue_group: "livedex".into(),
+            watermarks: true,
             credentials_file: None,
             token: None,
             token_file: None,
@@ -302,25 +304,50 @@ impl Default for RawIngest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RawQuery {
+    pub(crate) collections: Vec<String>,
     pub(crate) candidates: usize,
     pub(crate) top_k: usize,
+    pub(crate) mode: RawMode,
     pub(crate) fusion: RawFusion,
+    pub(crate) require_tenant: bool,
     pub(crate) timeout_ms: u64,
     pub(crate) max_in_flight: usize,
+    pub(crate) max_slowdown: f64,
+    pub(crate) rerank_cache_bytes: u64,
+    pub(crate) embedding_cache_bytes: u64,
     pub(crate) drain_ms: u64,
 }
 
 impl Default for RawQuery {
     fn default() -> Self {
         Self {
+            collections: Vec::new(),
             candidates: limits::DEFAULT_CANDIDATES,
             top_k: limits::DEFAULT_TOP_K,
+            mode: RawMode::Dense,
             fusion: RawFusion::Rerank,
+            require_tenant: false,
             timeout_ms: 10_000,
             max_in_flight: 64,
+            max_slowdown: 8.0,
+            rerank_cache_bytes: 64 * 1024 * 1024,
+            embedding_cache_bytes: 16 * 1024 * 1024,
             drain_ms: 10_000,
         }
     }
+}
+
+/// How stage 1 searches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RawMode {
+    /// By embeddings.
+    #[default]
+    Dense,
+    /// By words.
+    Bm25,
+    /// By both.
+    Hybrid,
 }
 
 /// What the final score is.
@@ -330,7 +357,7 @@ pub(crate) enum RawFusion {
     /// The reranker's probability.
     #[default]
     Rerank,
-    /// The mean of the reranker's probability and the cosine similarity.
+    /// The mean of the reranker's probability and stage 1's score as a number 0..=1.
     Mean,
 }
 

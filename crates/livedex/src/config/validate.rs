@@ -12,16 +12,17 @@ use std::{
     time::Duration,
 };
 
-use livedex_core::{chunk::ChunkConfig, limits, ranking::Fusion};
+use livedex_core::{chunk::ChunkConfig, limits, query::Mode, ranking::Fusion};
 use livedex_ingest::PipelineConfig;
+use livedex_milvus::MilvusConfig;
 use livedex_model::runtime::RuntimeConfig;
 use livedex_query::QueryConfig;
 
 use super::{
-    Config, ConfigProblem,
+    Config, ConfigProblem, StreamConfig,
     load::{Given, Loaded},
     models::{self, Hub},
-    raw::{RawChunk, RawConfig, RawFusion, RawIngest},
+    raw::{RawChunk, RawConfig, RawFusion, RawIngest, RawMode},
     secret::Secret,
 };
 
@@ -133,12 +134,15 @@ impl Check<'_> {
         {
             milvus.collection = first.milvus.collection.clone();
         }
+        let served = self.served(&milvus, &streams, &raw.query.collections);
         let drain = streams.iter().map(|stream| stream.pipeline.drain).max().unwrap_or_default();
         Config {
             kafka: top.kafka.clone(),
             schema_registry: top.schema_registry.clone(),
             milvus,
+            served,
             nats: self.nats(raw),
+            announce_watermarks: raw.nats.watermarks,
             embedder,
             reranker,
             hub,
@@ -151,6 +155,27 @@ impl Check<'_> {
             query,
             http: self.http(&raw.http.listen),
         }
+    }
+
+    /// The collections that queries search: the one of `milvus.collection`, those of the streams, and
+    /// others that are named, each once.
+    fn served(
+        &mut self,
+        milvus: &MilvusConfig,
+        streams: &[StreamConfig],
+        named: &[String],
+    ) -> Vec<MilvusConfig> {
+        for name in named {
+            self.collection("query.collections", name);
+        }
+        let mut served = vec![milvus.clone()];
+        let streams = streams.iter().map(|stream| &stream.milvus.collection);
+        for name in streams.chain(named) {
+            if served.iter().all(|one| one.collection != *name) {
+                served.push(MilvusConfig { collection: name.clone(), ..milvus.clone() });
+            }
+        }
+        served
     }
 
     fn runtime(&mut self, raw: &RawConfig) -> RuntimeConfig {
@@ -207,7 +232,20 @@ impl Check<'_> {
         self.in_range("query.candidates", raw.candidates, 1, limits::MAX_CANDIDATES);
         self.in_range("query.top_k", raw.top_k, 1, limits::MAX_TOP_K.min(raw.candidates.max(1)));
         self.in_range("query.max_in_flight", raw.max_in_flight, 1, 65_536);
+        if !(1.0..=10_000.0).contains(&raw.max_slowdown) {
+            let problem = format!("is {}, it must be 1 to 10000", raw.max_slowdown);
+            self.wrong("query.max_slowdown", problem);
+        }
         QueryConfig {
+            max_slowdown: raw.max_slowdown,
+            mode: match raw.mode {
+                RawMode::Dense => Mode::Dense,
+                RawMode::Bm25 => Mode::Bm25,
+                RawMode::Hybrid => Mode::Hybrid,
+            },
+            require_tenant: raw.require_tenant,
+            rerank_cache_bytes: raw.rerank_cache_bytes,
+            embedding_cache_bytes: raw.embedding_cache_bytes,
             candidates: raw.candidates,
             top_k: raw.top_k,
             fusion: match raw.fusion {
