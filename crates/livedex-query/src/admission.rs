@@ -22,6 +22,9 @@ use std::{
 /// The least limit, whatever was measured: with fewer a device waits for the next request.
 const LEAST: usize = 4;
 
+/// An answer within this time is not late, whatever it takes alone.
+const SOON: f64 = 0.1;
+
 /// A request that came while no more than this were in flight tells how long an answer takes alone.
 const NEARLY_IDLE: usize = 1;
 
@@ -117,7 +120,7 @@ impl Admission {
         else {
             return most;
         };
-        let limit = (self.bounds.max_slowdown * alone / pace.max(1e-9)).ceil();
+        let limit = ((self.bounds.max_slowdown * alone).max(SOON) / pace.max(1e-9)).ceil();
         // An `as` from a float saturates.
         (limit as usize).clamp(LEAST.min(most), most)
     }

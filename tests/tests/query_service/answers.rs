@@ -31,7 +31,8 @@ pub(crate) async fn both_ranks(url: String) -> Result<()> {
     ensure!(reply.n_candidates == 10 && reply.degraded.is_none());
     ensure!(reply.models.embedder.fingerprint == "fake-embedder-1");
     ensure!(reply.models.reranker.is_some_and(|model| model.name == "fake-reranker"));
-    ensure!(reply.timings_ms.total >= reply.timings_ms.embed && reply.timings_ms.rerank.is_some());
+    let timings = reply.timings_ms;
+    ensure!(timings.embed.is_some_and(|embed| embed <= timings.total) && timings.rerank.is_some());
 
     let client = QueryClient::connect(&running.nats).await?;
     let query = QueryRequest { rerank: false, ..QueryRequest::new("why?") };
@@ -168,7 +169,6 @@ pub(crate) async fn discovery(url: String) -> Result<()> {
     }
     let pong = raw(&url, |raw| raw.gather("$SRV.PING", 1)).await?.remove(0);
     ensure!(pong["id"] == info["id"] && pong["type"] == "io.nats.micro.v1.ping_response");
-    // The framework counts a request after its reply is on the way.
     let expected = json!({"ok": 1, "bad_request": 1});
     let counted = || async {
         let stats = raw(&url, |raw| raw.gather("$SRV.STATS.livedex", 1)).await?.remove(0);
@@ -178,7 +178,7 @@ pub(crate) async fn discovery(url: String) -> Result<()> {
         Ok(if is_counted { Ok(query.clone()) } else { Err(query.to_string()) })
     };
     let query = until("both requests are counted", Duration::from_secs(10), counted).await?;
-    ensure!(query["data"]["in_flight"] == 0 && query["data"]["max_in_flight"] == 64, "{query}");
+    ensure!(query["data"]["in_flight"] == 0 && query["data"]["member"] == true, "{query}");
 
     running.stop().await?;
     let reply = raw(&url, |raw| raw.request("$SRV.PING.livedex", &[], b"")).await?;

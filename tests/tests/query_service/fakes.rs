@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -12,11 +12,11 @@ use async_trait::async_trait;
 use livedex_core::{
     ids::{ChunkId, ContentHash, DocumentId, DocumentKey, Tenant},
     ports::{Embedder, ModelError, ModelInfo, Reranker, Retriever, ServiceError, TokenCounter},
-    query::{Candidate, Passage, PassageRequest, SearchRequest},
+    query::{Candidate, Passage, PassageRequest, Route, SearchRequest},
     record::SourcePosition,
     row::ChunkFields,
 };
-use livedex_query::{QueryConfig, Service};
+use livedex_query::{QueryConfig, Searched, Service};
 use livedex_testkit::embedder::Words;
 use tokio::sync::Semaphore;
 
@@ -32,6 +32,15 @@ pub(crate) struct World {
     pub(crate) rerank_takes: Mutex<Duration>,
     /// Bytes of each candidate's text.
     pub(crate) text_bytes: AtomicUsize,
+    /// How many texts the reranker gets to before its deadline.
+    pub(crate) rerank_most: AtomicUsize,
+    /// Queries embedded, and pairs scored.
+    pub(crate) embedded: AtomicUsize,
+    pub(crate) scored: AtomicUsize,
+    /// Chunks of a document: candidate i is chunk i % this of document i / this.
+    pub(crate) chunks: AtomicUsize,
+    pub(crate) has_bm25: AtomicBool,
+    pub(crate) last_passages: Mutex<Option<PassageRequest>>,
     embedder: ModelInfo,
     reranker: ModelInfo,
 }
@@ -52,6 +61,12 @@ impl World {
             rerank_error: Mutex::new(None),
             rerank_takes: Mutex::new(Duration::ZERO),
             text_bytes: AtomicUsize::new(0),
+            rerank_most: AtomicUsize::new(usize::MAX),
+            embedded: AtomicUsize::new(0),
+            scored: AtomicUsize::new(0),
+            chunks: AtomicUsize::new(1),
+            has_bm25: AtomicBool::new(true),
+            last_passages: Mutex::new(None),
             embedder: info("fake-embedder", 2),
             reranker: info("fake-reranker", 1),
         })
@@ -63,13 +78,10 @@ impl World {
     }
 
     pub(crate) fn service(self: &Arc<Self>, config: QueryConfig) -> Service {
-        Service {
-            embedder: self.clone(),
-            reranker: Some(self.clone()),
-            retriever: self.clone(),
-            collection: "fakes".into(),
-            config,
-        }
+        let searched =
+            |name: &str| Searched { name: name.to_owned(), retriever: self.clone() };
+        let others = vec![searched("others")];
+        Service::new(self.clone(), Some(self.clone()), searched("fakes"), others, config)
     }
 }
 
@@ -83,9 +95,13 @@ impl Embedder for World {
     }
     async fn embed_documents(
         &self,
-        _: Vec<String>,
+        texts: Vec<String>,
     ) -> Result<Vec<Result<Vec<f32>, ModelError>>, ModelError> {
-        unreachable!("queries embed no documents")
+        let embed = |text: &String| match text.contains("NAN") {
+            true => Err(ModelError::Input("NaN".into())),
+            false => Ok(vec![0.0, 1.0]),
+        };
+        Ok(texts.iter().map(embed).collect())
     }
     async fn embed_query(
         &self,
@@ -94,6 +110,7 @@ impl Embedder for World {
         _: Option<Instant>,
     ) -> Result<Vec<f32>, ModelError> {
         assert!(!query.contains("PANIC"), "a bug");
+        self.embedded.fetch_add(1, Ordering::SeqCst);
         Ok(vec![1.0, 0.0])
     }
 }
@@ -103,7 +120,7 @@ impl Reranker for World {
     fn info(&self) -> &ModelInfo {
         &self.reranker
     }
-    /// The later a candidate after stage 1, the better.
+    /// The later a candidate after stage 1, the better; a text that is a number is its own score.
     async fn rerank(
         &self,
         _: &str,
@@ -117,7 +134,13 @@ impl Reranker for World {
             return Err(error);
         }
         let n = documents.len() as f32;
-        Ok((0..documents.len()).map(|index| (index as f32 + 1.0) / n).collect())
+        let score = |(index, text): (usize, &String)| {
+            text.parse().unwrap_or((index as f32 + 1.0) / n)
+        };
+        let most = self.rerank_most.load(Ordering::SeqCst);
+        let scores: Vec<f32> = documents.iter().enumerate().map(score).take(most).collect();
+        self.scored.fetch_add(scores.len(), Ordering::SeqCst);
+        if scores.is_empty() { Err(ModelError::DeadlineExceeded) } else { Ok(scores) }
     }
 }
 
@@ -130,8 +153,20 @@ impl Retriever for World {
         if let Some(error) = self.search_error.lock().unwrap().clone() {
             return Err(error);
         }
-        let bytes = self.text_bytes.load(Ordering::SeqCst);
-        Ok((0..request.limit).map(|index| candidate(index, bytes)).collect())
+        let (bytes, chunks) =
+            (self.text_bytes.load(Ordering::SeqCst), self.chunks.load(Ordering::SeqCst));
+        let found = (0..request.limit).map(|index| {
+            let fields = chunk(index / chunks, (index % chunks) as u32, bytes);
+            let score = match &request.route {
+                Route::Dense(_) => 1.0 - index as f32 / 1000.0,
+                // Words find half as many, and the other way round.
+                Route::Bm25(_) if index % 2 == 0 => index as f32,
+                Route::Bm25(_) => return None,
+            };
+            let vector = request.with_vectors.then(|| vec![1.0, 0.0]);
+            Some(Candidate { fields, score, vector })
+        });
+        Ok(found.flatten().collect())
     }
     async fn rows(&self) -> Result<Option<u64>, ServiceError> {
         Ok(Some(7))
@@ -140,36 +175,48 @@ impl Retriever for World {
         "fakes"
     }
     fn has_bm25(&self) -> bool {
-        true
+        self.has_bm25.load(Ordering::SeqCst)
     }
-    async fn passages(&self, _: &PassageRequest) -> Result<Vec<Passage>, ServiceError> {
-        Ok(Vec::new())
+    /// Documents named `document-N` have as many chunks as candidates say.
+    async fn passages(&self, request: &PassageRequest) -> Result<Vec<Passage>, ServiceError> {
+        *self.last_passages.lock().unwrap() = Some(request.clone());
+        let (bytes, chunks) =
+            (self.text_bytes.load(Ordering::SeqCst), self.chunks.load(Ordering::SeqCst));
+        let mut found = Vec::new();
+        for span in &request.spans {
+            let number = span.document.id.as_str().strip_prefix("document-");
+            let Some(Ok(number)) = number.map(str::parse) else { continue };
+            for ordinal in span.ordinals.clone().take_while(|ordinal| *ordinal < chunks as u32) {
+                let vector = request.with_vectors.then(|| vec![1.0, 0.0]);
+                found.push(Passage { fields: chunk(number, ordinal, bytes), vector });
+            }
+        }
+        Ok(found)
     }
 }
 
-fn candidate(index: usize, bytes: usize) -> Candidate {
-    let text = format!("text {index} {}", "x".repeat(bytes));
+fn chunk(document: usize, ordinal: u32, bytes: usize) -> ChunkFields {
+    let mut text = format!("text {document} {}", "x".repeat(bytes));
+    if ordinal > 0 {
+        text = format!("chunk {ordinal} {text}");
+    }
     let hash = |text: &str| ContentHash::of([text.as_bytes()]);
-    Candidate {
-        score: 1.0 - index as f32 / 1000.0,
-        vector: None,
-        fields: ChunkFields {
-            id: ChunkId::from_stored(hash(&text).as_str()),
-            document: DocumentKey {
-                tenant: Tenant::default(),
-                id: DocumentId::new(format!("document-{index}")).unwrap(),
-            },
-            ordinal: 0,
-            heading: "Heading".into(),
-            title: "Title".into(),
-            url: format!("https://example.org/{index}"),
-            metadata: Default::default(),
-            version: String::new(),
-            updated_at_ms: 0,
-            content_hash: hash(&text),
-            attributes_hash: hash(""),
-            position: SourcePosition { topic: "t".into(), partition: 0, offset: index as i64 },
-            text,
+    ChunkFields {
+        id: ChunkId::from_stored(hash(&text).as_str()),
+        document: DocumentKey {
+            tenant: Tenant::default(),
+            id: DocumentId::new(format!("document-{document}")).unwrap(),
         },
+        ordinal,
+        heading: "Heading".into(),
+        title: "Title".into(),
+        url: format!("https://example.org/{document}"),
+        metadata: Default::default(),
+        version: String::new(),
+        updated_at_ms: 0,
+        content_hash: hash(&text),
+        attributes_hash: hash(""),
+        position: SourcePosition { topic: "t".into(), partition: 0, offset: document as i64 },
+        text,
     }
 }

@@ -73,6 +73,8 @@ pub(crate) fn error_code(reply: &Reply) -> Result<(u64, Value)> {
         "413" => "too_large",
         "429" => "overloaded",
         "500" => "internal",
+        "404" => "not_found",
+        "425" => "not_yet",
         "503" => "unavailable",
         "504" => "deadline_exceeded",
         other => anyhow::bail!("{other}"),
