@@ -3,22 +3,17 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::error::ErrorCode;
-
-/// Code, field, limit and message of what refuses a request.
-fn refused(json: &str) -> (ErrorCode, Option<String>, Option<u64>, String) {
-    let body = decode(json.as_bytes()).unwrap_err().body();
-    (body.code, body.field, body.limit, body.message)
-}
+use crate::{
+    error::ErrorCode,
+    request::tests::{is_bad, is_refused},
+};
 
 fn check(json: &str, field: &str, message: &str) {
-    let expect = (ErrorCode::BadRequest, Some(field.to_owned()), None, message.to_owned());
-    assert_eq!(refused(json), expect, "{json}");
+    is_bad(decode(json.as_bytes()), field, message);
 }
 
 fn check_limit(json: &str, code: ErrorCode, field: &str, limit: u64, message: &str) {
-    let expect = (code, Some(field.to_owned()), Some(limit), message.to_owned());
-    assert_eq!(refused(json), expect);
+    is_refused(decode(json.as_bytes()), code, field, Some(limit), message);
 }
 
 #[test]
