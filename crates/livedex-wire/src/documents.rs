@@ -167,3 +167,6 @@ impl DocumentReplyV1 {
         crate::reply::from_json(json)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ impl EmbedReplyV1 {
         crate::reply::from_json(json)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ pub struct Watermark {
 
 impl Watermark {
     /// What was said `age_ms` ago, with the lag that follows from it. A watermark above the end
-    /// (the end is asked less often) has none.
+    /// (which is asked less often) has a lag of 0.
     pub fn new(
         topic: impl Into<String>,
         partition: i32,
@@ -205,4 +205,4 @@ pub(crate) fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

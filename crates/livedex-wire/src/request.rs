@@ -202,7 +202,7 @@ impl Parts {
         let Some(names) = include(fields, &["text", "metadata", "vectors"], ALLOWED)? else {
             return Ok(Self::DEFAULT);
         };
-        let has = |name: &str| names.iter().any(|known| *known == name);
+        let has = |name| names.contains(&name);
         Ok(Self { text: has("text"), metadata: has("metadata"), vectors: has("vectors") })
     }
 
@@ -273,3 +273,6 @@ impl Written {
         Value::Object(self.0).to_string().into_bytes()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -106,3 +106,6 @@ impl RerankReplyV1 {
         crate::reply::from_json(json)
     }
 }
+
+#[cfg(test)]
+mod tests;

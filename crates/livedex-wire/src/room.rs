@@ -10,7 +10,7 @@ use crate::reply::MalformedReply;
 pub struct RoomV1 {
     /// The instance, as in NATS' service discovery.
     pub id: String,
-    /// Whether it takes requests from the queue group; not once it drains.
+    /// Whether it is a member of the queue group, which requests are handed out to.
     #[serde(rename = "member")]
     pub is_member: bool,
     /// Whether a request that comes now would be taken rather than refused.

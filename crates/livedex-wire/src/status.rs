@@ -26,7 +26,8 @@ pub struct StatusV1 {
     /// Queries answered at once at most: the next one is refused.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_in_flight: Option<u64>,
-    /// Whether it takes requests: not while it drains, nor before its models are ready.
+    /// Whether it is a member of the queue group, which requests are handed out to: one that is full
+    /// or drains may not be.
     #[serde(rename = "accepting")]
     pub is_member: bool,
     /// How long a new request is likely to wait for the models, in milliseconds; absent if nothing

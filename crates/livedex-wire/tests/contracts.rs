@@ -17,11 +17,16 @@ use livedex_core::{
 use livedex_wire::{
     dead_letter::DeadLetterV1,
     document::{DocumentV1, NativeDecoder},
+    documents::{self, DocumentReplyV1},
+    embed::{self, EmbedReplyV1},
     error::{ErrorBody, ErrorCode},
     query,
     reply::ReplyV1,
+    rerank::{self, RerankReplyV1},
+    room::RoomV1,
     schemas,
     status::StatusV1,
+    watermarks::WatermarksV1,
     worker_status::WorkerStatusV1,
 };
 use serde_json::{Value, json};
@@ -29,27 +34,41 @@ use serde_json::{Value, json};
 /// The Rust type's reading and writing of a contract; an error is its message.
 type RoundTrip = fn(&[u8]) -> Result<Vec<u8>, String>;
 
-const ROUND_TRIPS: [(&str, RoundTrip); 7] = [
+/// A type with `from_json` and `to_json`.
+macro_rules! typed {
+    ($type:ty) => {
+        |json| <$type>::from_json(json).map(|value| value.to_json()).map_err(|e| e.to_string())
+    };
+}
+
+/// A request: a module with `decode` and `encode`.
+macro_rules! request {
+    ($module:ident) => {
+        |json| $module::decode(json).map(|value| $module::encode(&value)).map_err(|e| e.to_string())
+    };
+}
+
+/// Those that are checked field by field, and have invalid examples, first.
+const ROUND_TRIPS: [(&str, RoundTrip); 15] = [
     ("document.v1", document),
-    ("query.v1", |json| {
-        query::decode(json).map(|request| query::encode(&request)).map_err(|e| e.to_string())
-    }),
-    ("reply.v1", |json| {
-        ReplyV1::from_json(json).map(|reply| reply.to_json()).map_err(|e| e.to_string())
-    }),
-    ("error.v1", |json| {
-        ErrorBody::from_json(json).map(|error| error.to_json()).map_err(|e| e.to_string())
-    }),
-    ("status.v1", |json| {
-        StatusV1::from_json(json).map(|status| status.to_json()).map_err(|e| e.to_string())
-    }),
-    ("worker_status.v1", |json| {
-        WorkerStatusV1::from_json(json).map(|status| status.to_json()).map_err(|e| e.to_string())
-    }),
-    ("dead_letter.v1", |json| {
-        DeadLetterV1::from_json(json).map(|letter| letter.to_json()).map_err(|e| e.to_string())
-    }),
+    ("query.v1", request!(query)),
+    ("rerank.v1", request!(rerank)),
+    ("embed.v1", request!(embed)),
+    ("documents_get.v1", request!(documents)),
+    ("reply.v1", typed!(ReplyV1)),
+    ("rerank_reply.v1", typed!(RerankReplyV1)),
+    ("embed_reply.v1", typed!(EmbedReplyV1)),
+    ("documents_reply.v1", typed!(DocumentReplyV1)),
+    ("error.v1", typed!(ErrorBody)),
+    ("status.v1", typed!(StatusV1)),
+    ("worker_status.v1", typed!(WorkerStatusV1)),
+    ("dead_letter.v1", typed!(DeadLetterV1)),
+    ("watermarks.v1", typed!(WatermarksV1)),
+    ("room.v1", typed!(RoomV1)),
 ];
+
+/// How many of them are checked field by field.
+const CHECKED: usize = 5;
 
 /// Through the decoder, as a record whose key is the id.
 fn document(json: &[u8]) -> Result<Vec<u8>, String> {
@@ -131,7 +150,7 @@ fn examples_are_valid_and_go_through_the_types_unchanged() {
 
 #[test]
 fn invalid_examples_are_refused_by_schema_and_type() {
-    for (name, round_trip) in ROUND_TRIPS.into_iter().take(2) {
+    for (name, round_trip) in ROUND_TRIPS.into_iter().take(CHECKED) {
         let validator = validator(name);
         let examples = examples(&format!("invalid/{name}"));
         assert!(examples.len() >= 10, "{name}");
@@ -146,76 +165,19 @@ fn invalid_examples_are_refused_by_schema_and_type() {
 }
 
 #[test]
-fn the_limits_in_the_schemas_are_those_of_the_code() {
-    let check = |name: &str, pointer: &str, limit: usize| {
-        let schema = schema(name);
-        let at = schema.pointer(pointer).unwrap_or_else(|| panic!("{name}{pointer}"));
-        assert_eq!(at, &json!(limit), "{name}{pointer}");
-    };
-    let text = |name: &str, pointer: &str, limit: usize| {
-        check(name, &format!("{pointer}/maxLength"), limit);
-        check(name, &format!("{pointer}/x-maxBytes"), limit);
-    };
-    text("document.v1", "/properties/id", limits::MAX_DOCUMENT_ID_BYTES);
-    text("document.v1", "/properties/title", limits::MAX_TITLE_BYTES);
-    text("document.v1", "/properties/url", limits::MAX_URL_BYTES);
-    text("document.v1", "/properties/tenant", limits::MAX_TENANT_BYTES);
-    text("document.v1", "/properties/version/anyOf/0", limits::MAX_VERSION_BYTES);
-    check("document.v1", "/properties/metadata/maxProperties", limits::MAX_METADATA_KEYS);
-    check("document.v1", "/properties/metadata/x-maxBytes", limits::MAX_METADATA_BYTES);
-    let key = "/properties/metadata/propertyNames";
-    text("document.v1", key, limits::MAX_METADATA_KEY_BYTES);
-
-    text("query.v1", "/properties/query", limits::MAX_QUERY_BYTES);
-    text("query.v1", "/properties/tenant", limits::MAX_TENANT_BYTES);
-    text("query.v1", "/properties/instruction", limits::MAX_INSTRUCTION_BYTES);
-    check("query.v1", "/properties/top_k/maximum", limits::MAX_TOP_K);
-    check("query.v1", "/properties/candidates/maximum", limits::MAX_CANDIDATES);
-    check(
-        "query.v1",
-        "/$defs/filter/properties/in/properties/values/maxItems",
-        limits::MAX_FILTER_VALUES,
-    );
-    text("query.v1", "/$defs/text", limits::MAX_FILTER_STRING_BYTES);
-    let field = "metadata.".len() + limits::MAX_FILTER_STRING_BYTES;
-    check("query.v1", "/$defs/field/maxLength", field);
-    check("query.v1", "/$defs/metadataField/maxLength", field);
-
-    check("reply.v1", "/properties/hits/maxItems", limits::MAX_TOP_K);
-    check("reply.v1", "/properties/candidates/maximum", limits::MAX_CANDIDATES);
-    let hit = "/$defs/hit/properties";
-    text("reply.v1", &format!("{hit}/document_id"), limits::MAX_DOCUMENT_ID_BYTES);
-    text("reply.v1", &format!("{hit}/tenant"), limits::MAX_TENANT_BYTES);
-    text("reply.v1", &format!("{hit}/title"), limits::MAX_TITLE_BYTES);
-    text("reply.v1", &format!("{hit}/url"), limits::MAX_URL_BYTES);
-    text("reply.v1", &format!("{hit}/heading"), limits::MAX_HEADING_BYTES);
-    text("reply.v1", &format!("{hit}/text"), limits::MAX_CHUNK_TEXT_BYTES);
-    text("reply.v1", &format!("{hit}/version"), limits::MAX_VERSION_BYTES);
-    check("reply.v1", &format!("{hit}/ordinal/maximum"), limits::MAX_CHUNKS_PER_DOCUMENT - 1);
-    check("reply.v1", &format!("{hit}/metadata/maxProperties"), limits::MAX_METADATA_KEYS);
-    check("reply.v1", &format!("{hit}/retrieve/properties/rank/maximum"), limits::MAX_CANDIDATES);
-    check("reply.v1", &format!("{hit}/rerank/properties/rank/maximum"), limits::MAX_CANDIDATES);
-
-    // Limits and defaults that stand in words.
-    let words = |name: &str, pointer: &str, words: &[String]| {
-        let schema = schema(name);
-        let text = schema.pointer(pointer).unwrap().as_str().unwrap().replace(',', "");
-        for word in words {
-            assert!(text.contains(word), "{name}{pointer}: {word} is not in {text:?}");
-        }
-    };
-    let tree = [
-        format!("{} nodes", limits::MAX_FILTER_NODES),
-        format!("{} levels", limits::MAX_FILTER_DEPTH),
-    ];
-    words("query.v1", "/properties/filter/description", &tree);
-    let default = |n: usize| [format!("({n} as it comes)")];
-    words("query.v1", "/properties/top_k/description", &default(limits::DEFAULT_TOP_K));
-    words("query.v1", "/properties/candidates/description", &default(limits::DEFAULT_CANDIDATES));
-    let bytes = [format!("{} bytes", limits::MAX_METADATA_BYTES)];
-    words("document.v1", "/properties/metadata/description", &bytes);
-    let mebibytes = [format!("{} MiB", limits::DEFAULT_MAX_DOCUMENT_BYTES >> 20)];
-    words("document.v1", "/description", &mebibytes);
+fn a_query_may_be_the_first_of_queries() {
+    let validator = validator("query.v1");
+    for (json, is_valid) in [
+        (json!({ "queries": ["a", "b"] }), true),
+        (json!({ "query": null, "queries": ["a"] }), true),
+        (json!({ "query": "a", "queries": null }), true),
+        (json!({ "queries": null }), false),
+        (json!({ "query": "a", "queries": vec!["b"; limits::MAX_QUERIES - 1] }), true),
+        (json!({ "queries": vec!["b"; limits::MAX_QUERIES] }), true),
+    ] {
+        assert_eq!(validator.is_valid(&json), is_valid, "schema: {json}");
+        assert_eq!(query::decode(json.to_string().as_bytes()).is_ok(), is_valid, "type: {json}");
+    }
 }
 
 #[test]

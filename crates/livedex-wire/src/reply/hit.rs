@@ -198,7 +198,7 @@ impl Chunk {
         Self::of(passage.fields, passage.vector, include)
     }
 
-    fn of(fields: ChunkFields, vector: Option<Vec<f32>>, include: Include) -> Self {
+    pub(super) fn of(fields: ChunkFields, vector: Option<Vec<f32>>, include: Include) -> Self {
         Self {
             chunk_id: fields.id.to_string(),
             ordinal: fields.ordinal,
