@@ -32,8 +32,26 @@ impl NatsServer {
         Ok(server)
     }
 
+    /// The same with JetStream, whose data is in `dir`.
+    pub fn start_with_jetstream(venv: &Venv, dir: &Path, port: u16) -> Result<Self, LocalError> {
+        let data = dir.join("jetstream");
+        let mut server = Self::launch(venv, dir, dir, port, Some(&data))?;
+        server.wait_ready(&Stop::new())?;
+        Ok(server)
+    }
+
     /// Starts it without waiting, with its log in a folder of its own.
     pub fn spawn(venv: &Venv, dir: &Path, logs: &Path, port: u16) -> Result<Self, LocalError> {
+        Self::launch(venv, dir, logs, port, None)
+    }
+
+    fn launch(
+        venv: &Venv,
+        dir: &Path,
+        logs: &Path,
+        port: u16,
+        jetstream: Option<&Path>,
+    ) -> Result<Self, LocalError> {
         port::require_free(Service::Nats, port)?;
         for folder in [dir, logs] {
             fs::create_dir_all(folder).map_err(LocalError::io("cannot create", folder))?;
@@ -44,6 +62,9 @@ impl NatsServer {
         // Port -1 is "any free one"; the server then writes what it got into a file.
         let asked = if port == 0 { "-1".to_owned() } else { port.to_string() };
         command.args(["--addr", "127.0.0.1", "--port", &asked, "--ports_file_dir"]).arg(&dir);
+        if let Some(data) = jetstream {
+            command.arg("--jetstream").arg("--store_dir").arg(data);
+        }
         let child = Child::spawn("nats-server", command, &logs.join("nats-server.log"))?;
         let ports = dir.join(format!("nats-server_{}.ports", child.pid()));
         Ok(Self { child, ports, port })

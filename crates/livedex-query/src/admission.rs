@@ -187,7 +187,7 @@ mod tests {
         Admission::new(Bounds { max_in_flight, max_slowdown })
     }
 
-    /// Answers `rounds` times as many as are in flight, all of which take `time` together.
+    /// A device that computes one after the other: `rounds` times so many, which take `time` together.
     fn run(admission: &Arc<Admission>, at_once: usize, time: Duration, rounds: usize) {
         let mut now = Instant::now();
         for _ in 0..rounds {
@@ -228,7 +228,15 @@ mod tests {
     fn a_device_that_computes_many_at_once_takes_as_many_more() {
         let admission = admission(1000, 8.0);
         run(&admission, 1, Duration::from_millis(100), 50);
-        run(&admission, 8, Duration::from_millis(100), 100);
+        let mut now = Instant::now();
+        for _ in 0..100 {
+            let places: Vec<Place> = (0..8).map(|_| admission.enter(now).unwrap()).collect();
+            now += Duration::from_millis(100);
+            for place in places {
+                admission.leave(&place, now);
+                std::mem::forget(place);
+            }
+        }
         assert!((50..=80).contains(&admission.limit()), "{}", admission.limit());
     }
 

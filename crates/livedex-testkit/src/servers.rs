@@ -22,8 +22,20 @@ pub struct Nats {
 impl Nats {
     /// Starts it and waits until it answers.
     pub fn start() -> Result<Self> {
+        Self::start_on(0)
+    }
+
+    /// Starts it on a port of the caller's.
+    pub fn start_on(port: u16) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("livedex-nats-").tempdir()?;
-        Ok(Self { server: NatsServer::start(&environment()?, dir.path(), 0)?, _dir: dir })
+        Ok(Self { server: NatsServer::start(&environment()?, dir.path(), port)?, _dir: dir })
+    }
+
+    /// Starts one with JetStream.
+    pub fn start_with_jetstream() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("livedex-nats-").tempdir()?;
+        let server = NatsServer::start_with_jetstream(&environment()?, dir.path(), 0)?;
+        Ok(Self { server, _dir: dir })
     }
 
     /// The URL for clients.

@@ -53,7 +53,9 @@ pub(crate) async fn neighbours(url: String) -> Result<()> {
     let found: Vec<Vec<u64>> = hits(&reply).iter().map(ordinals).collect();
     ensure!(found == [vec![1], vec![0, 2], vec![1, 3]], "{reply}");
     ensure!(hits(&reply)[0]["neighbours"][0]["vector"] == json!([1.0, 0.0]));
-    ensure!(hits(&reply)[0]["vector"] == json!([1.0, 0.0]) && hits(&reply)[0].get("metadata").is_none());
+    ensure!(
+        hits(&reply)[0]["vector"] == json!([1.0, 0.0]) && hits(&reply)[0].get("metadata").is_none()
+    );
     ensure!(reply["timings_ms"]["neighbours"].is_number());
     let (code, error) = error_code(&ask(&url, r#"{"query": "a", "neighbours": 6}"#).await?)?;
     ensure!(code == 400 && error["limit"] == 5, "{error}");
@@ -110,8 +112,12 @@ pub(crate) async fn by_words(url: String) -> Result<()> {
     // First by embedding and third by words, before third and second, and fifth and first.
     let found: Vec<_> = hits(&reply).iter().take(3).map(|hit| hit["document_id"].clone()).collect();
     ensure!(found == ["document-0", "document-4", "document-2"], "{reply}");
-    ensure!(hits(&reply)[0]["routes"] == json!([
-        {"route": 0, "rank": 1, "score": 1.0}, {"route": 1, "rank": 3, "score": 0.0}]), "{reply}");
+    ensure!(
+        hits(&reply)[0]["routes"]
+            == json!([
+        {"route": 0, "rank": 1, "score": 1.0}, {"route": 1, "rank": 3, "score": 0.0}]),
+        "{reply}"
+    );
 
     running.world.has_bm25.store(false, Ordering::SeqCst);
     let (code, error) = error_code(&ask(&url, r#"{"query": "a", "mode": "hybrid"}"#).await?)?;
@@ -137,7 +143,10 @@ pub(crate) async fn tenants(url: String) -> Result<()> {
         ("livedex.query", r#"{"query": "why?"}"#),
         ("livedex.retrieve", r#"{"query": "why?"}"#),
         // A filter is no tenant.
-        ("livedex.query", r#"{"query": "why?", "filter": {"eq": {"field": "tenant", "value": "a"}}}"#),
+        (
+            "livedex.query",
+            r#"{"query": "why?", "filter": {"eq": {"field": "tenant", "value": "a"}}}"#,
+        ),
         ("livedex.documents.get", r#"{"document_id": "document-1"}"#),
     ] {
         let reply = raw(&url, move |raw| raw.request(endpoint, &[], body.as_bytes())).await?;

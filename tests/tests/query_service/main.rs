@@ -3,8 +3,12 @@
 
 mod answers;
 mod connecting;
+mod endpoints;
 mod fakes;
 mod far;
+mod features;
+mod fresh;
+mod leaving;
 mod overload;
 mod raw;
 mod rig;
@@ -27,6 +31,26 @@ fn main() -> ExitCode {
         .test("a_panic_is_a_typed_error_and_the_service_goes_on", needs, || run(answers::panics))
         .test("a_reply_larger_than_max_payload_is_truncated", needs, || run(answers::large_reply))
         .test("discovery_shows_schemas_models_and_outcomes", needs, || run(answers::discovery))
+        .test("retrieve_is_stage_1_alone", needs, || run(endpoints::retrieve))
+        .test("rerank_scores_the_callers_texts", needs, || run(endpoints::rerank))
+        .test("embed_embeds_queries_and_documents", needs, || run(endpoints::embed))
+        .test("documents_are_read_in_pages", needs, || run(endpoints::documents))
+        .test("chunks_are_grouped_by_document", needs, || run(features::grouping))
+        .test("hits_bring_their_neighbours", needs, || run(features::neighbours))
+        .test("hits_below_the_least_score_are_left_out", needs, || run(features::min_score))
+        .test("several_texts_are_fused", needs, || run(features::several_texts))
+        .test("stage_1_searches_by_words", needs, || run(features::by_words))
+        .test("a_request_names_its_collection", needs, || run(features::collections))
+        .test("a_tenant_can_be_made_mandatory", needs, || run(features::tenants))
+        .test("the_consistency_asked_for_is_used", needs, || run(features::consistency))
+        .test("what_was_computed_is_remembered", needs, || run(features::caches))
+        .test("at_the_deadline_some_are_reranked", needs, || run(features::partly_reranked))
+        .test("a_query_waits_for_its_records", needs, || run(fresh::waits))
+        .test("the_last_watermarks_are_remembered", needs, || run_with_jetstream(fresh::remembered))
+        .test("an_ingester_finds_nats_later", needs, || block_on(fresh::later()))
+        .test("a_full_instance_leaves_the_queue_group", needs, || run(leaving::full))
+        .test("the_last_member_stays", needs, || run(leaving::last))
+        .test("leaving_under_load_loses_no_request", needs, || run(leaving::under_load))
         .test("overload_is_answered_at_once", needs, || run(overload::refused_at_once))
         .test("a_deadline_ends_a_request", needs, || run(overload::deadlines))
         .test("two_instances_share_the_queue_group", needs, || run(overload::two_instances))
@@ -47,6 +71,14 @@ fn main() -> ExitCode {
 /// Runs a test with a nats-server of its own.
 fn run<F: Future<Output = Result<()>>>(test: impl FnOnce(String) -> F) -> Result<()> {
     let nats = Nats::start()?;
+    block_on(test(nats.url()))
+}
+
+/// The same with JetStream.
+fn run_with_jetstream<F: Future<Output = Result<()>>>(
+    test: impl FnOnce(String) -> F,
+) -> Result<()> {
+    let nats = Nats::start_with_jetstream()?;
     block_on(test(nats.url()))
 }
 

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use livedex_query::{NatsConfig, QueryConfig, connect, serve};
+use livedex_query::{NatsConfig, QueryClient, QueryConfig, connect, serve};
+use livedex_wire::status::StatusV1;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,12 @@ impl Running {
         let serving = serve(connection, &nats, world.service(config), shutdown.clone()).await?;
         let task = tokio::spawn(async move { Ok(serving.await?) });
         Ok(Self { world, nats, shutdown, task })
+    }
+
+    /// What it says about itself, among others perhaps.
+    pub(crate) async fn status(&self) -> Result<StatusV1> {
+        let client = QueryClient::connect(&self.nats).await?;
+        Ok(client.status(Duration::from_secs(5)).await?.remove(0))
     }
 
     /// Stops it and waits for its end.

@@ -28,12 +28,28 @@ fn large_reply(n: usize, text_bytes: usize) -> ReplyV1 {
         retrieve: Stage { rank: index + 1, score: 0.5 },
         rerank: None,
         source: Source { topic: "t".into(), partition: 0, offset: 0 },
+        vector: Some(vec![0.5; 4]),
+        neighbours: Vec::new(),
+        passages: Vec::new(),
+        routes: Vec::new(),
     };
     ReplyV1 {
         hits: (0..n).map(hit).collect(),
         n_candidates: n,
         degraded: None,
-        timings_ms: Timings { embed: 0.0, search: 0.0, rerank: None, total: 0.0 },
+        timings_ms: Timings {
+            wait: None,
+            embed: Some(0.0),
+            search: 0.0,
+            neighbours: None,
+            rerank: None,
+            total: 0.0,
+        },
+        collection: "c".into(),
+        consistency: "bounded".into(),
+        watermarks: Vec::new(),
+        lag: None,
+        explain: None,
         models: Models {
             embedder: Model { name: "e".into(), fingerprint: "f".into() },
             reranker: None,
@@ -64,14 +80,14 @@ fn then_metadata_goes_and_then_it_is_an_error() {
     let bare = {
         let mut reply = large_reply(10, 0);
         for hit in &mut reply.hits {
-            (hit.text, hit.metadata) = (None, None);
+            (hit.text, hit.metadata, hit.vector) = (None, None, None);
         }
         reply.to_json().len()
     };
     let reply = ReplyV1::from_json(&fit(large_reply(10, 1000), bare).unwrap()).unwrap();
     assert_eq!(reply.hits.len(), 10);
     let error = fit(large_reply(10, 1000), bare - 1).unwrap_err();
-    assert_eq!(error, QueryError::ReplyTooLarge { bytes: bare, limit: bare - 1 });
+    assert_eq!(error, QueryError::ReplyTooLarge { bytes: bare, limit: bare - 1, field: "top_k" });
 }
 
 #[test]
