@@ -192,6 +192,17 @@ impl QueryClient {
         read(&message.payload).map_err(|reason| ClientError::Contract { subject, reason })
     }
 
+    /// Returns once the server has answered: how far away it is.
+    pub async fn round_trip(&self) -> Result<(), ClientError> {
+        let failed = |reason| ClientError::Failed { subject: "an inbox".to_owned(), reason };
+        let inbox = self.client.new_inbox();
+        let echo = self.client.subscribe(inbox.clone()).await;
+        let mut echo = echo.map_err(|error| failed(one_line(&error)))?;
+        let sent = self.client.publish(inbox, Default::default()).await;
+        sent.map_err(|error| failed(one_line(&error)))?;
+        echo.next().await.map(drop).ok_or_else(|| failed("the connection was closed".to_owned()))
+    }
+
     /// What every instance says about itself. Returns once no further one has answered for a
     /// moment, after `timeout` at most.
     pub async fn status(&self, timeout: Duration) -> Result<Vec<StatusV1>, ClientError> {

@@ -19,6 +19,7 @@
 //! - [`proxy`]: a network that is slow, silent or broken
 //! - [`milvus_proxy`]: Milvus' error answers, in front of a Milvus that has none
 //! - [`embedder`]: an embedder without a model
+//! - [`query`]: query workers that cost what one says, and load on them
 //! - [`data`]: data that is too large to keep beside the code
 //! - [`topic`]: what is put on a topic, and what lies there
 //! - [`wait`]: waits for a condition with a deadline
@@ -36,6 +37,7 @@ pub mod letters;
 pub mod milvus_proxy;
 pub mod poison;
 pub mod proxy;
+pub mod query;
 pub mod registry;
 pub mod rows;
 pub mod sampler;

@@ -1,6 +1,7 @@
 //! The ports of a query, with switches.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -180,11 +181,14 @@ impl Retriever for World {
         *self.last_passages.lock().unwrap() = Some(request.clone());
         let (bytes, chunks) =
             (self.text_bytes.load(Ordering::SeqCst), self.chunks.load(Ordering::SeqCst));
-        let mut found = Vec::new();
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
         for span in &request.spans {
             let number = span.document.id.as_str().strip_prefix("document-");
             let Some(Ok(number)) = number.map(str::parse) else { continue };
             for ordinal in span.ordinals.clone().take_while(|ordinal| *ordinal < chunks as u32) {
+                if !seen.insert((number, ordinal)) {
+                    continue;
+                }
                 let vector = request.with_vectors.then(|| vec![1.0, 0.0]);
                 found.push(Passage { fields: chunk(number, ordinal, bytes), vector });
             }

@@ -109,9 +109,9 @@ pub(crate) async fn by_words(url: String) -> Result<()> {
     let body = json!({"query": "why?", "mode": "hybrid", "candidates": 6, "rerank": false,
         "explain": true});
     let reply = query(&url, body).await?;
-    // First by embedding and third by words, before third and second, and fifth and first.
+    // First by embedding and third by words, before third and second, before fifth and first.
     let found: Vec<_> = hits(&reply).iter().take(3).map(|hit| hit["document_id"].clone()).collect();
-    ensure!(found == ["document-0", "document-4", "document-2"], "{reply}");
+    ensure!(found == ["document-0", "document-2", "document-4"], "{reply}");
     ensure!(
         hits(&reply)[0]["routes"]
             == json!([
