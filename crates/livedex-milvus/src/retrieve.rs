@@ -169,11 +169,12 @@ fn keys(found: &SingleResult) -> Result<&[String], ServiceError> {
     }
 }
 
-/// Both servers answer with the score itself, the cosine off by rounding.
+/// Both servers answer with the cosine itself, off by rounding, and Milvus with the BM25 score;
+/// Milvus Lite negates that (`_internal_distance_to_milvus_distance` of milvus_lite 3.2.2).
 fn candidate(row: Passage, score: f32, route: &Route) -> Candidate {
     let score = match route {
         Route::Dense(_) => score.clamp(-1.0, 1.0),
-        Route::Bm25(_) => score.max(0.0),
+        Route::Bm25(_) => score.abs(),
     };
     Candidate { fields: row.fields, score, vector: row.vector }
 }

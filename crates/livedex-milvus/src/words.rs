@@ -32,10 +32,10 @@ pub(crate) const WORDS: &str = "words";
 pub(crate) const MAX_SOURCE_BYTES: usize = MAX_CHUNK_TEXT_BYTES;
 
 /// How fast a word's repetitions stop counting.
-const K1: &str = "1.2";
+const K1: f64 = 1.2;
 
 /// How much a long text counts for less.
-const B: &str = "0.75";
+const B: f64 = 0.75;
 
 /// What Milvus' analyzer `english` leaves out, for Milvus Lite, which has no such list: that of
 /// Lucene (`_ENGLISH_STOP_WORDS_` in its `EnglishAnalyzer`).
@@ -81,14 +81,14 @@ fn params(analyzer: Analyzer, lite: bool) -> Option<Value> {
 
 /// The index of the words.
 pub(crate) fn index() -> (&'static str, IndexParam) {
-    let constants = [("bm25_k1", K1), ("bm25_b", B)];
-    let constants = constants.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    // As pymilvus sends them: Milvus Lite reads them nowhere else.
+    let constants = json!({"bm25_k1": K1, "bm25_b": B}).to_string();
     let param = IndexParam::new()
         .field_name(WORDS)
         .index_name(WORDS)
         .index_type(IndexType::SparseInvertedIndex)
         .metric_type(MetricType::Bm25)
-        .extra_params(HashMap::from(constants));
+        .extra_params(HashMap::from([("params".to_owned(), constants)]));
     (WORDS, param)
 }
 
