@@ -242,7 +242,7 @@ pub(crate) fn check(desc: &CollectionDesc, collection: &str) -> Result<Stored, M
             return Err(other(format!("its primary key is not `{}`, given by livedex", field::ID)));
         }
     }
-    let has_bm25 = has_words(fields).map_err(other)?;
+    let has_bm25 = words::are_among(fields).map_err(other)?;
     let is_ours = |name: &str| {
         FIELDS.iter().any(|(ours, _)| *ours == name)
             || [words::SOURCE, words::WORDS].contains(&name)
@@ -265,30 +265,6 @@ pub(crate) fn check(desc: &CollectionDesc, collection: &str) -> Result<Stored, M
         has_bm25,
         analyzer,
     })
-}
-
-/// Whether there are the fields of [`words`]: both of them or neither, and of their types.
-fn has_words(fields: &[FieldSchema]) -> Result<bool, String> {
-    let find = |name: &str| fields.iter().find(|field| field.get_name() == name);
-    match (find(words::SOURCE), find(words::WORDS)) {
-        (None, None) => Ok(false),
-        (Some(source), Some(found)) => {
-            let (source, found) = (source.get_data_type(), found.get_data_type());
-            match (source, found) {
-                (DataType::VarChar, DataType::SparseFloatVector) => Ok(true),
-                _ => Err(format!(
-                    "its fields `{}` and `{}` are {source:?} and {found:?}, expected are VarChar and \
-                     SparseFloatVector",
-                    words::SOURCE,
-                    words::WORDS
-                )),
-            }
-        }
-        (one, _) => {
-            let missing = if one.is_some() { words::WORDS } else { words::SOURCE };
-            Err(format!("it has no field `{missing}`"))
-        }
-    }
 }
 
 /// Refuses another model than the collection's. The name is only for people.

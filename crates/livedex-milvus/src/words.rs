@@ -64,6 +64,29 @@ pub(crate) fn add(schema: CollectionSchema, analyzer: Analyzer, lite: bool) -> C
     schema.add_field(source).add_field(words).add_function(function)
 }
 
+/// Whether a collection has both fields, or else neither; otherwise what is wrong with them.
+pub(crate) fn are_among(fields: &[FieldSchema]) -> Result<bool, String> {
+    let find = |name: &str| fields.iter().find(|field| field.get_name() == name);
+    match (find(SOURCE), find(WORDS)) {
+        (None, None) => Ok(false),
+        (Some(source), Some(found)) => {
+            let (source, found) = (source.get_data_type(), found.get_data_type());
+            match (source, found) {
+                (DataType::VarChar, DataType::SparseFloatVector) => Ok(true),
+                _ => Err(format!(
+                    "its fields `{}` and `{}` are {source:?} and {found:?}, expected are VarChar and \
+                     SparseFloatVector",
+                    SOURCE, WORDS
+                )),
+            }
+        }
+        (one, _) => {
+            let missing = if one.is_some() { WORDS } else { SOURCE };
+            Err(format!("it has no field `{missing}`"))
+        }
+    }
+}
+
 /// The analyzer in Milvus' words; `None` for [`Analyzer::None`]. Milvus Lite knows the tokenizers
 /// `standard` and `jieba` and a list of stop words, and passes over every other filter
 /// (`milvus_lite/analyzer/factory.py`).
