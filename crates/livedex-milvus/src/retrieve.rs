@@ -44,8 +44,8 @@ impl Retriever for Collection {
                 Some(found) => whole(found, request)?,
                 None => Vec::new(),
             },
-            // Long texts or vectors: keys first, then their rows in pages. The key is named because to Milvus
-            // Lite no field at all means every field.
+            // Long texts or vectors: keys first, then their rows in pages. The key is named because
+            // to Milvus Lite no field at all means every field.
             Err(failure) if failure.kind == Kind::ReplyTooLarge => {
                 let response = self.ask(request, &filter, &[field::ID]).await?;
                 match response.results().iter().next() {
@@ -86,8 +86,8 @@ impl Collection {
                 )))
             }
             Route::Bm25(_) if !self.info().has_bm25 => Err(ServiceError::Reject(format!(
-                "collection `{}` cannot be searched by words: it was made with milvus.analyzer \"none\" or \
-                 before there was BM25; index into another collection to have it",
+                "collection `{}` cannot be searched by words: it was made with milvus.analyzer \
+                 \"none\" or before there was BM25; index into another collection to have it",
                 self.name()
             ))),
             Route::Dense(_) | Route::Bm25(_) => Ok(()),
