@@ -15,19 +15,22 @@ use livedex_core::{
 use crate::{
     columns::metadata_to_json,
     schema::{field, max_bytes},
+    words,
 };
 
 /// What a row costs on the wire beside its strings, metadata and vector: five integers of up to
-/// ten bytes, and tags and lengths of seventeen fields.
-const ROW_OVERHEAD: usize = 5 * 10 + 17 * 4;
+/// ten bytes, and tags and lengths of eighteen fields.
+const ROW_OVERHEAD: usize = 5 * 10 + 18 * 4;
 
 /// Checks all rows, then cuts them into batches in their order. Of several rows with one key the
-/// last is kept.
+/// last is kept. `has_bm25`: what BM25 reads is sent as well.
 pub(crate) fn batches(
     rows: &[ChunkRow],
     dimension: usize,
+    has_bm25: bool,
 ) -> Result<Vec<Vec<&ChunkRow>>, ServiceError> {
-    let sizes = rows.iter().map(|row| size(row, dimension)).collect::<Result<Vec<_>, _>>()?;
+    let sizes =
+        rows.iter().map(|row| size(row, dimension, has_bm25)).collect::<Result<Vec<_>, _>>()?;
     let last: HashMap<&str, usize> =
         rows.iter().enumerate().map(|(i, row)| (row.fields.id.as_str(), i)).collect();
     let mut batches: Vec<Vec<&ChunkRow>> = Vec::new();
@@ -51,7 +54,7 @@ pub(crate) fn batches(
 }
 
 /// Checks a row; its bytes in an upsert.
-fn size(row: &ChunkRow, dimension: usize) -> Result<usize, ServiceError> {
+fn size(row: &ChunkRow, dimension: usize, has_bm25: bool) -> Result<usize, ServiceError> {
     let fields = &row.fields;
     let refuse = |problem: String| ServiceError::Reject(format!("chunk {} {problem}", fields.id));
     if row.vector.len() != dimension {
@@ -68,6 +71,9 @@ fn size(row: &ChunkRow, dimension: usize) -> Result<usize, ServiceError> {
         return Err(refuse("has a vector of zeros".to_owned()));
     }
     let mut bytes = ROW_OVERHEAD + 4 * dimension;
+    if has_bm25 {
+        bytes += words::max_source_bytes(fields);
+    }
     for (name, text) in [
         (field::ID, fields.id.as_str()),
         (field::TENANT, fields.document.tenant.as_str()),
@@ -112,7 +118,7 @@ mod tests {
     fn the_last_of_one_key_wins() {
         let rows =
             [row("1", "old", vec![1.0]), row("2", "b", vec![1.0]), row("1", "new", vec![1.0])];
-        let batches = batches(&rows, 1).unwrap();
+        let batches = batches(&rows, 1, true).unwrap();
         let texts: Vec<_> = batches[0].iter().map(|row| row.fields.text.as_str()).collect();
         assert_eq!(texts, ["b", "new"]);
     }
@@ -129,7 +135,7 @@ mod tests {
             (row("1", &wide, vec![1.0]), "`text` of 65536 bytes, the limit is 65535"),
             (long, "`title` of 5000 bytes, the limit is 4096"),
         ] {
-            let error = batches(&[row], 1).unwrap_err();
+            let error = batches(&[row], 1, false).unwrap_err();
             assert!(
                 matches!(&error, ServiceError::Reject(message) if message.contains(problem)),
                 "{error}"
@@ -142,15 +148,16 @@ mod tests {
         fn batches_hold_every_key_once_and_stay_within_their_bounds(
             rows in prop::collection::vec((0_u16..2000, 0_usize..60_000), 0..400),
             dimension in 1_usize..2000,
+            has_bm25 in any::<bool>(),
         ) {
             let rows: Vec<_> = rows
                 .into_iter()
                 .map(|(id, length)| row(&id.to_string(), &"x".repeat(length), vec![1.0; dimension]))
                 .collect();
-            let batches = batches(&rows, dimension).unwrap();
+            let batches = batches(&rows, dimension, has_bm25).unwrap();
             let mut seen = std::collections::HashSet::new();
             for batch in &batches {
-                let bytes: usize = batch.iter().map(|row| size(row, dimension).unwrap()).sum();
+                let bytes: usize = batch.iter().map(|row| size(row, dimension, has_bm25).unwrap()).sum();
                 prop_assert!(batch.len() <= MAX_UPSERT_ROWS);
                 prop_assert!(bytes <= MAX_UPSERT_BYTES || batch.len() == 1);
                 for row in batch {

@@ -15,9 +15,9 @@ use milvus::v2::{
 };
 
 use crate::{
-    classify::{Effect, Failure, Kind},
+    classify::{Class, Effect, Failure, Kind},
     client::Milvus,
-    config::FlushPolicy,
+    config::{Analyzer, FlushPolicy},
     error::MilvusError,
     schema::{self, Stored},
 };
@@ -37,6 +37,10 @@ pub struct CollectionInfo {
     pub fingerprint: String,
     /// Numbers per embedding.
     pub dimension: usize,
+    /// A random number that it got when it was made; empty if that was before there was one.
+    pub identity: String,
+    /// Whether it can be searched by words ([`livedex_core::query::Route::Bm25`]).
+    pub has_bm25: bool,
 }
 
 /// A collection that was checked and is loaded. Clones share it.
@@ -59,7 +63,8 @@ impl Milvus {
         let name = &self.config().collection;
         let stored = self.find_or_create(|| self.stored(), || self.create_for(model)).await?;
         schema::check_model(&stored, model, name)?;
-        self.index(name, schema::indexes(self.is_lite())).await?;
+        self.warn_of_analyzer(&stored);
+        self.index(name, schema::indexes(self.is_lite(), stored.has_bm25)).await?;
         let ledger = self.ensure_ledger(&stored).await?;
         let collection = self.open(stored).await?;
         Ok(Collection { ledger: Some(ledger.into()), ..collection })
@@ -105,12 +110,38 @@ impl Milvus {
 
     async fn create_for(&self, model: &ModelInfo) -> Result<(), Failure> {
         let name = &self.config().collection;
-        self.create(name, schema::schema(model.dimension), schema::properties(model)).await?;
+        let analyzer = self.config().analyzer;
+        let schema = schema::schema(model.dimension, analyzer, self.is_lite());
+        let created = self.create(name, schema, schema::properties(model, analyzer)).await;
+        if let Err(mut failure) = created {
+            // It answers with an exception of Python that could be anything; trying again is useless.
+            if self.is_lite() && analyzer == Analyzer::Chinese {
+                failure.class = Class::Reject;
+                failure.what.push_str(
+                    " (milvus.analyzer is \"chinese\", which milvus lite does with the Python package \
+                     jieba: is that installed beside it?)",
+                );
+            }
+            return Err(failure);
+        }
         tracing::info!(
             collection = %name, database = %self.config().database, model = %model.name,
-            dimension = model.dimension, "created the collection"
+            dimension = model.dimension, analyzer = analyzer.name(), "created the collection"
         );
         Ok(())
+    }
+
+    /// An analyzer cannot be changed, and what is there still answers.
+    fn warn_of_analyzer(&self, stored: &Stored) {
+        let (configured, collection) = (self.config().analyzer, &self.config().collection);
+        let own = if stored.has_bm25 { stored.analyzer.as_str() } else { Analyzer::None.name() };
+        if own != configured.name() {
+            tracing::warn!(
+                %collection, analyzer = own, configured = configured.name(),
+                "the collection was made with another milvus.analyzer and keeps it; index into another \
+                 collection to change it"
+            );
+        }
     }
 
     async fn open(&self, stored: Stored) -> Result<Collection, MilvusError> {
@@ -132,6 +163,8 @@ impl Milvus {
             model: stored.model,
             fingerprint: stored.fingerprint,
             dimension: stored.dimension,
+            identity: stored.identity,
+            has_bm25: stored.has_bm25,
         }
     }
 

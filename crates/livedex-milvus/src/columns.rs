@@ -6,16 +6,17 @@ use livedex_core::{
     document::{Metadata, MetadataValue},
     ids::{ChunkId, ContentHash, DocumentId, DocumentKey, Tenant},
     ports::ServiceError,
+    query::Passage,
     record::SourcePosition,
     row::{ChunkFields, ChunkRow, StoredRow},
 };
 use milvus::v2::types::FieldData;
 use serde_json::Value;
 
-use crate::schema::field;
+use crate::{schema::field, words};
 
-/// The columns of an upsert.
-pub(crate) fn columns(rows: &[&ChunkRow]) -> Vec<FieldData> {
+/// The columns of an upsert. `has_bm25`: with what BM25 reads.
+pub(crate) fn columns(rows: &[&ChunkRow], has_bm25: bool) -> Vec<FieldData> {
     let texts = |name: &str, of: fn(&ChunkFields) -> &str| FieldData::VarChar {
         name: name.to_owned(),
         values: rows.iter().map(|row| of(&row.fields).to_owned()).collect(),
@@ -24,7 +25,7 @@ pub(crate) fn columns(rows: &[&ChunkRow]) -> Vec<FieldData> {
         name: name.to_owned(),
         values: rows.iter().map(|row| of(&row.fields)).collect(),
     };
-    vec![
+    let mut columns = vec![
         texts(field::ID, |row| row.id.as_str()),
         texts(field::TENANT, |row| row.document.tenant.as_str()),
         texts(field::DOCUMENT_ID, |row| row.document.id.as_str()),
@@ -48,7 +49,9 @@ pub(crate) fn columns(rows: &[&ChunkRow]) -> Vec<FieldData> {
             name: field::VECTOR.to_owned(),
             values: rows.iter().map(|row| row.vector.clone()).collect(),
         },
-    ]
+    ];
+    columns.extend(has_bm25.then(|| words::column(rows.iter().map(|row| &row.fields))));
+    columns
 }
 
 /// Metadata as the JSON object that is stored.
@@ -183,6 +186,18 @@ impl<'a> Columns<'a> {
             .collect()
     }
 
+    /// The rows as they are answered with. `ids` as for [`Columns::chunk_fields`].
+    pub(crate) fn passages(
+        &self,
+        ids: &[String],
+        with_vectors: bool,
+    ) -> Result<Vec<Passage>, ServiceError> {
+        let vectors = if with_vectors { Some(self.vectors()?) } else { None };
+        let vector = |at: usize| vectors.and_then(|vectors| vectors.get(at)).cloned();
+        let rows = self.chunk_fields(ids)?.into_iter().enumerate();
+        Ok(rows.map(|(at, fields)| Passage { fields, vector: vector(at) }).collect())
+    }
+
     fn documents(&self) -> Result<Vec<DocumentKey>, ServiceError> {
         let (tenants, ids) = (self.texts(field::TENANT)?, self.texts(field::DOCUMENT_ID)?);
         tenants
@@ -262,7 +277,7 @@ pub(crate) mod tests {
     #[test]
     fn rows_come_back_from_their_columns() {
         let rows = [row("1", "one", vec![0.0, 1.0]), row("2", "", vec![1.0, 0.0])];
-        let columns = columns(&rows.iter().collect::<Vec<_>>());
+        let columns = columns(&rows.iter().collect::<Vec<_>>(), true);
         let read = Columns::new(&columns, 2);
         let ids = read.texts(field::ID).unwrap();
         let fields = read.chunk_fields(ids).unwrap();
@@ -275,7 +290,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_short_reply_is_an_error_not_a_panic() {
-        let columns = columns(&[&row("1", "one", vec![0.0])]);
+        let columns = columns(&[&row("1", "one", vec![0.0])], false);
         assert!(Columns::new(&columns, 2).stored_rows().is_err());
         assert!(Columns::new(&columns[..3], 1).stored_rows().is_err());
         assert!(Columns::new(&columns, 1).chunk_fields(&[]).is_err());

@@ -25,6 +25,9 @@ pub struct MilvusConfig {
     /// that are older brings deleted documents back for as long as it takes to reach their
     /// tombstones. Milvus Lite forgets nothing.
     pub deletions_ttl: Option<Duration>,
+    /// How texts become words, for BM25. It is part of a collection from when it is made: one that
+    /// is there keeps its own.
+    pub analyzer: Analyzer,
 }
 
 impl Default for MilvusConfig {
@@ -38,6 +41,7 @@ impl Default for MilvusConfig {
             timeout: Duration::from_secs(10),
             flush: FlushPolicy::default(),
             deletions_ttl: None,
+            analyzer: Analyzer::default(),
         }
     }
 }
@@ -54,6 +58,7 @@ impl fmt::Debug for MilvusConfig {
             .field("timeout", &self.timeout)
             .field("flush", &self.flush)
             .field("deletions_ttl", &self.deletions_ttl)
+            .field("analyzer", &self.analyzer)
             .finish()
     }
 }
@@ -77,4 +82,39 @@ pub enum FlushPolicy {
     /// Once the pipeline has caught up, if rows were written since the last flush. For Milvus
     /// Lite, which indexes flushed rows only and searches all others one by one.
     WhenIdle,
+}
+
+/// How Milvus cuts texts and queries into words for BM25: its own built-in analyzers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Analyzer {
+    /// Words at spaces and punctuation, in lower case: for any language that writes spaces.
+    #[default]
+    Standard,
+    /// The same, with words reduced to their stems and without stop words. Milvus Lite has no
+    /// stems: there only the stop words are left out.
+    English,
+    /// Words found by jieba's dictionary. Milvus Lite needs the Python package `jieba` for it.
+    Chinese,
+    /// The collection has no BM25: it cannot be searched by words.
+    None,
+}
+
+impl Analyzer {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Standard, Self::English, Self::Chinese, Self::None];
+
+    /// Its name in the configuration and among the collection's properties.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::English => "english",
+            Self::Chinese => "chinese",
+            Self::None => "none",
+        }
+    }
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|analyzer| analyzer.name() == name)
+    }
 }

@@ -19,10 +19,12 @@
 //! - `literal`: strings and numbers in filter text
 //! - [`filter`]: the typed filter tree as filter text (INV-6)
 //! - `columns`: rows to columns and back
+//! - `words`: BM25: the field that Milvus fills by itself, and its analyzer
 //! - `batch`: rows cut into upserts bounded in rows and bytes
 //! - `page`: queries larger than one reply
 //! - `store`: the `ChunkStore`
 //! - `retrieve`: the `Retriever`
+//! - `passages`: chunks by their places in their documents
 //! - [`names`]: the metrics
 
 mod batch;
@@ -38,14 +40,16 @@ mod ledger;
 mod literal;
 pub mod names;
 mod page;
+mod passages;
 mod retrieve;
 mod schema;
 mod steps;
 mod store;
+mod words;
 
 pub use client::Milvus;
 pub use collection::{Collection, CollectionInfo};
-pub use config::{FlushPolicy, MilvusConfig, MilvusTls};
+pub use config::{Analyzer, FlushPolicy, MilvusConfig, MilvusTls};
 pub use connect::MAX_COLLECTION_NAME;
 pub use error::MilvusError;
 pub use ledger::ledger_name;

@@ -8,11 +8,7 @@
 
 use std::collections::HashMap;
 
-use livedex_core::{
-    ids::ChunkId,
-    ports::ServiceError,
-    row::{ChunkFields, ChunkRow},
-};
+use livedex_core::{ids::ChunkId, ports::ServiceError, query::Passage, row::ChunkRow};
 use milvus::v2::{
     request::dql::QueryRequest,
     types::{ConsistencyLevel, QueryResults},
@@ -23,7 +19,7 @@ use crate::{
     collection::Collection,
     columns::Columns,
     literal::{push_string, string_in},
-    schema::{all_but_vector, field},
+    schema::{field, row_fields},
 };
 
 /// Bytes of a reply that is aimed at: below the 4 MiB that can be decoded, with room for tags
@@ -35,13 +31,14 @@ const ROWS: usize = 1000;
 
 impl Collection {
     /// Hands every page of the rows that match `filter` (empty: all) to `each`, in the order of
-    /// their keys. `fields` must hold the primary key. Strong consistency.
+    /// their keys. `fields` must hold the primary key.
     pub(crate) async fn pages(
         &self,
         rpc: &'static str,
         filter: &str,
         fields: &[&str],
         rows: usize,
+        consistency: ConsistencyLevel,
         mut each: impl FnMut(&QueryResults) -> Result<(), ServiceError>,
     ) -> Result<(), ServiceError> {
         let mut limit = rows.max(1);
@@ -60,7 +57,7 @@ impl Collection {
                             ("iterator".to_owned(), "True".to_owned()),
                             ("reduce_stop_for_best".to_owned(), "True".to_owned()),
                         ]))
-                        .consistency_level(ConsistencyLevel::Strong)
+                        .consistency_level(consistency)
                 })
                 .await;
             let page = match page {
@@ -87,21 +84,16 @@ impl Collection {
     /// Every row of the collection, in the order of their keys, for checkers. Without
     /// `with_vectors` the vectors are empty. Strong consistency; holds them all in memory.
     pub async fn all_rows(&self, with_vectors: bool) -> Result<Vec<ChunkRow>, ServiceError> {
-        let mut fields = all_but_vector();
-        if with_vectors {
-            fields.push(field::VECTOR);
-        }
+        let fields = row_fields(with_vectors);
         let mut all = Vec::new();
-        self.pages("all_rows", "", &fields, ROWS, |page| {
+        self.pages("all_rows", "", &fields, ROWS, ConsistencyLevel::Strong, |page| {
             let columns = Columns::new(page.get_output_fields(), page.get_row_count() as usize);
-            let rows = columns.chunk_fields(columns.texts(field::ID)?)?;
-            let vectors = if with_vectors {
-                columns.vectors()?.to_vec()
-            } else {
-                vec![Vec::new(); rows.len()]
+            let rows = columns.passages(columns.texts(field::ID)?, with_vectors)?;
+            let row = |Passage { fields, vector }| ChunkRow {
+                fields,
+                vector: vector.unwrap_or_default(),
             };
-            let rows = rows.into_iter().zip(vectors);
-            all.extend(rows.map(|(fields, vector)| ChunkRow { fields, vector }));
+            all.extend(rows.into_iter().map(row));
             Ok(())
         })
         .await?;
@@ -119,7 +111,7 @@ impl Collection {
         consistency: ConsistencyLevel,
         mut each: impl FnMut(&QueryResults) -> Result<(), ServiceError>,
     ) -> Result<(), ServiceError> {
-        let mut limit = (REPLY_BYTES / row_bytes.max(1)).clamp(1, ROWS);
+        let mut limit = page_rows(row_bytes);
         let mut rest = ids;
         while !rest.is_empty() {
             let (some, others) = rest.split_at(limit.min(rest.len()));
@@ -144,23 +136,31 @@ impl Collection {
         Ok(())
     }
 
-    /// Everything but the vectors of these rows, by key.
-    pub(crate) async fn fields_by_key(
+    /// These rows by key, with their vectors or without.
+    pub(crate) async fn rows_by_key(
         &self,
         ids: &[&str],
+        with_vectors: bool,
         consistency: ConsistencyLevel,
-    ) -> Result<HashMap<ChunkId, ChunkFields>, ServiceError> {
+    ) -> Result<HashMap<ChunkId, Passage>, ServiceError> {
         let mut found = HashMap::with_capacity(ids.len());
-        let guess = REPLY_BYTES / ids.len().max(1);
-        self.by_keys("search_fields", ids, &all_but_vector(), guess * 2, consistency, |page| {
+        // All of them did not fit one reply.
+        let guess = 2 * REPLY_BYTES / ids.len().max(1);
+        let fields = row_fields(with_vectors);
+        self.by_keys("search_fields", ids, &fields, guess, consistency, |page| {
             let columns = Columns::new(page.get_output_fields(), page.get_row_count() as usize);
-            let rows = columns.chunk_fields(columns.texts(field::ID)?)?;
-            found.extend(rows.into_iter().map(|row| (row.id.clone(), row)));
+            let rows = columns.passages(columns.texts(field::ID)?, with_vectors)?;
+            found.extend(rows.into_iter().map(|row| (row.fields.id.clone(), row)));
             Ok(())
         })
         .await?;
         Ok(found)
     }
+}
+
+/// Rows of a page to begin with, where one is expected to take `row_bytes`.
+pub(crate) fn page_rows(row_bytes: usize) -> usize {
+    (REPLY_BYTES / row_bytes.max(1)).clamp(1, ROWS)
 }
 
 /// Bytes of one row in a reply of vectors.

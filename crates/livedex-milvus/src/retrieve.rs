@@ -1,4 +1,4 @@
-//! The `Retriever`: stage 1 of a query.
+//! The `Retriever`: stage 1 of a query, by embeddings or by words.
 
 use async_trait::async_trait;
 use livedex_core::{
@@ -17,7 +17,8 @@ use crate::{
     collection::Collection,
     columns::Columns,
     filter::render,
-    schema::{all_but_vector, field},
+    schema::{field, row_fields},
+    words,
 };
 
 #[async_trait]
@@ -26,31 +27,29 @@ impl Retriever for Collection {
         self.count().await.map(Some)
     }
 
-    /// Candidates by cosine similarity, best first; equal ones by key.
+    /// Candidates by cosine similarity or by BM25, best first; equal ones by key.
     async fn search(&self, request: &SearchRequest) -> Result<Vec<Candidate>, ServiceError> {
         if request.limit == 0 {
             return Ok(Vec::new());
         }
-        let Route::Dense(vector) = &request.route else {
-            return Err(ServiceError::Reject("no BM25".to_owned()));
-        };
-        if vector.len() != self.dimension() {
-            return Err(ServiceError::Reject(format!(
-                "the query's vector has {} numbers, the collection has {}",
-                vector.len(),
-                self.dimension()
-            )));
-        }
+        self.check(&request.route)?;
         let filter = render(request.filter.as_ref(), request.tenant.as_ref())
             .map_err(|error| ServiceError::Reject(error.to_string()))?;
-        let mut candidates = match self.ask(request, vector, &filter, &all_but_vector()).await {
-            Ok(response) => response.results().iter().next().map_or(Ok(Vec::new()), whole)?,
-            // Long texts: keys first, then their rows in pages. The key is named because to Milvus
-            // Lite no field at all means every field.
+        if matches!(&request.route, Route::Bm25(text) if !words::has_word(text)) {
+            return Ok(Vec::new());
+        }
+        let fields = row_fields(request.with_vectors);
+        let mut candidates = match self.ask(request, &filter, &fields).await {
+            Ok(response) => match response.results().iter().next() {
+                Some(found) => whole(found, request)?,
+                None => Vec::new(),
+            },
+            // Long texts or vectors: keys first, then their rows in pages. The key is named because
+            // to Milvus Lite no field at all means every field.
             Err(failure) if failure.kind == Kind::ReplyTooLarge => {
-                let response = self.ask(request, vector, &filter, &[field::ID]).await?;
+                let response = self.ask(request, &filter, &[field::ID]).await?;
                 match response.results().iter().next() {
-                    Some(found) => self.fetch(found, request.consistency).await?,
+                    Some(found) => self.fetch(found, request).await?,
                     None => Vec::new(),
                 }
             }
@@ -63,32 +62,56 @@ impl Retriever for Collection {
     }
 
     fn identity(&self) -> &str {
-        ""
+        &self.info().identity
     }
 
     fn has_bm25(&self) -> bool {
-        false
+        self.info().has_bm25
     }
 
-    async fn passages(&self, _request: &PassageRequest) -> Result<Vec<Passage>, ServiceError> {
-        Err(ServiceError::Reject("no passages".to_owned()))
+    async fn passages(&self, request: &PassageRequest) -> Result<Vec<Passage>, ServiceError> {
+        self.read_passages(request).await
     }
 }
 
 impl Collection {
+    /// Whether the collection can be searched like this.
+    fn check(&self, route: &Route) -> Result<(), ServiceError> {
+        match route {
+            Route::Dense(vector) if vector.len() != self.dimension() => {
+                Err(ServiceError::Reject(format!(
+                    "the query's vector has {} numbers, the collection has {}",
+                    vector.len(),
+                    self.dimension()
+                )))
+            }
+            Route::Bm25(_) if !self.info().has_bm25 => Err(ServiceError::Reject(format!(
+                "collection `{}` cannot be searched by words: it was made with milvus.analyzer \
+                 \"none\" or before there was BM25; index into another collection to have it",
+                self.name()
+            ))),
+            Route::Dense(_) | Route::Bm25(_) => Ok(()),
+        }
+    }
+
     async fn ask(
         &self,
         request: &SearchRequest,
-        vector: &[f32],
         filter: &str,
         fields: &[&str],
     ) -> Result<SearchResponse, Failure> {
         let _reading = self.milvus.reading().await;
         let attempt = || async {
+            let (field, query) = match &request.route {
+                Route::Dense(vector) => (field::VECTOR, SearchVectors::Float(vec![vector.clone()])),
+                Route::Bm25(text) => {
+                    (words::WORDS, SearchVectors::EmbeddedText(vec![text.clone()]))
+                }
+            };
             let search = Search::builder()
                 .collection_name(self.name())
-                .vector_field(field::VECTOR)
-                .vectors(SearchVectors::Float(vec![vector.to_vec()]))
+                .vector_field(field)
+                .vectors(query)
                 .filter(filter)
                 .output_fields(fields.iter().copied())
                 .limit(i64::try_from(request.limit).unwrap_or(i64::MAX))
@@ -108,32 +131,32 @@ impl Collection {
     async fn fetch(
         &self,
         found: &SingleResult,
-        consistency: Consistency,
+        request: &SearchRequest,
     ) -> Result<Vec<Candidate>, ServiceError> {
         let ids = keys(found)?;
         let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let mut rows = self.fields_by_key(&keys, level(consistency)).await?;
+        let level = level(request.consistency);
+        let mut rows = self.rows_by_key(&keys, request.with_vectors, level).await?;
         let scored = ids.iter().zip(found.get_scores());
         Ok(scored
             .filter_map(|(id, score)| {
-                let fields = rows.remove(&ChunkId::from_stored(id))?;
-                Some(Candidate { fields, score: cosine(*score), vector: None })
+                let row = rows.remove(&ChunkId::from_stored(id))?;
+                Some(candidate(row, *score, &request.route))
             })
             .collect())
     }
 }
 
 /// The candidates of a search with fields.
-fn whole(found: &SingleResult) -> Result<Vec<Candidate>, ServiceError> {
+fn whole(found: &SingleResult, request: &SearchRequest) -> Result<Vec<Candidate>, ServiceError> {
     let ids = keys(found)?;
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = Columns::new(found.get_output_fields(), ids.len()).chunk_fields(ids)?;
+    let columns = Columns::new(found.get_output_fields(), ids.len());
+    let rows = columns.passages(ids, request.with_vectors)?;
     let scored = rows.into_iter().zip(found.get_scores());
-    Ok(scored
-        .map(|(fields, score)| Candidate { fields, score: cosine(*score), vector: None })
-        .collect())
+    Ok(scored.map(|(row, score)| candidate(row, *score, &request.route)).collect())
 }
 
 fn keys(found: &SingleResult) -> Result<&[String], ServiceError> {
@@ -146,12 +169,17 @@ fn keys(found: &SingleResult) -> Result<&[String], ServiceError> {
     }
 }
 
-/// Both servers answer with the cosine itself, off by rounding.
-fn cosine(score: f32) -> f32 {
-    score.clamp(-1.0, 1.0)
+/// Both servers answer with the cosine itself, off by rounding, and Milvus with the BM25 score;
+/// Milvus Lite negates that (`_internal_distance_to_milvus_distance` of milvus_lite 3.2.2).
+fn candidate(row: Passage, score: f32, route: &Route) -> Candidate {
+    let score = match route {
+        Route::Dense(_) => score.clamp(-1.0, 1.0),
+        Route::Bm25(_) => score.abs(),
+    };
+    Candidate { fields: row.fields, score, vector: row.vector }
 }
 
-fn level(consistency: Consistency) -> ConsistencyLevel {
+pub(crate) fn level(consistency: Consistency) -> ConsistencyLevel {
     match consistency {
         Consistency::Strong => ConsistencyLevel::Strong,
         Consistency::Bounded => ConsistencyLevel::Bounded,

@@ -21,7 +21,7 @@ use milvus::v2::types::{
     CollectionDesc, CollectionSchema, DataType, FieldSchema, IndexParam, IndexType, MetricType,
 };
 
-use crate::error::MilvusError;
+use crate::{config::Analyzer, error::MilvusError, words};
 
 /// The version of what is below. A collection with another one is refused.
 pub(crate) const VERSION: &str = "1";
@@ -60,6 +60,8 @@ mod property {
     pub(super) const FINGERPRINT: &str = "livedex.fingerprint";
     /// A random number: a collection that is dropped and made again is another one.
     pub(super) const IDENTITY: &str = "livedex.identity";
+    /// The analyzer's name; a collection without BM25 has none or `none`.
+    pub(super) const ANALYZER: &str = "livedex.analyzer";
 }
 
 /// What a field holds; strings with their limit in bytes.
@@ -71,7 +73,8 @@ pub(crate) enum Kind {
     Vector,
 }
 
-/// Every field, the primary key first and the vector last.
+/// Every field, the primary key first and the vector last. A collection with BM25 has those of
+/// [`words`] as well.
 const FIELDS: [(&str, Kind); 17] = [
     (field::ID, Kind::Text(MAX_HASH_BYTES)),
     (field::TENANT, Kind::Text(MAX_TENANT_BYTES)),
@@ -92,9 +95,15 @@ const FIELDS: [(&str, Kind); 17] = [
     (field::VECTOR, Kind::Vector),
 ];
 
-/// Every field but the vector.
-pub(crate) fn all_but_vector() -> Vec<&'static str> {
+fn all_but_vector() -> Vec<&'static str> {
     FIELDS.iter().map(|(name, _)| *name).filter(|name| *name != field::VECTOR).collect()
+}
+
+/// Every field of a row, with its vector or without.
+pub(crate) fn row_fields(with_vector: bool) -> Vec<&'static str> {
+    let mut fields = all_but_vector();
+    fields.extend(with_vector.then_some(field::VECTOR));
+    fields
 }
 
 /// The limit of a string field, in bytes, inclusive; `None` if it is no string field.
@@ -105,9 +114,10 @@ pub(crate) fn max_bytes(name: &str) -> Option<usize> {
     })
 }
 
-/// The schema of a new collection.
-pub(crate) fn schema(dimension: usize) -> CollectionSchema {
-    of_fields("Chunks of documents, written by livedex", &FIELDS, dimension)
+/// The schema of a new collection. `lite`: the server is Milvus Lite.
+pub(crate) fn schema(dimension: usize, analyzer: Analyzer, lite: bool) -> CollectionSchema {
+    let schema = of_fields("Chunks of documents, written by livedex", &FIELDS, dimension);
+    words::add(schema, analyzer, lite)
 }
 
 /// A schema of these fields, [`field::ID`] among them as the primary key.
@@ -136,17 +146,18 @@ fn small(number: usize) -> u32 {
 }
 
 /// The properties of a new collection.
-pub(crate) fn properties(model: &ModelInfo) -> HashMap<String, String> {
+pub(crate) fn properties(model: &ModelInfo, analyzer: Analyzer) -> HashMap<String, String> {
     HashMap::from([
         (property::SCHEMA_VERSION.to_owned(), VERSION.to_owned()),
         (property::MODEL.to_owned(), model.name.clone()),
         (property::FINGERPRINT.to_owned(), model.fingerprint.clone()),
         (property::IDENTITY.to_owned(), format!("{:032x}", rand::random::<u128>())),
+        (property::ANALYZER.to_owned(), analyzer.name().to_owned()),
     ])
 }
 
 /// The indexes of a collection, each of them needed. `lite`: the server is Milvus Lite.
-pub(crate) fn indexes(lite: bool) -> [(&'static str, IndexParam); 3] {
+pub(crate) fn indexes(lite: bool, has_bm25: bool) -> Vec<(&'static str, IndexParam)> {
     let inverted = |name: &str| {
         IndexParam::new().field_name(name).index_name(name).index_type(IndexType::Inverted)
     };
@@ -155,11 +166,14 @@ pub(crate) fn indexes(lite: bool) -> [(&'static str, IndexParam); 3] {
         .index_name(field::VECTOR)
         .index_type(if lite { IndexType::Flat } else { IndexType::AutoIndex })
         .metric_type(MetricType::Cosine);
-    [
+    let mut indexes = vec![
         (field::DOCUMENT_ID, inverted(field::DOCUMENT_ID)),
         (field::TENANT, inverted(field::TENANT)),
-        (field::VECTOR, vector),
-    ]
+    ];
+    // Before the vector's, since a collection loads as soon as that is there.
+    indexes.extend(has_bm25.then(words::index));
+    indexes.push((field::VECTOR, vector));
+    indexes
 }
 
 /// Which collection it is, and the model whose embeddings it holds.
@@ -172,6 +186,10 @@ pub(crate) struct Stored {
     pub(crate) model: String,
     pub(crate) fingerprint: String,
     pub(crate) dimension: usize,
+    /// Whether it has the fields of [`words`].
+    pub(crate) has_bm25: bool,
+    /// See [`property::ANALYZER`]; empty if it was made before there was one.
+    pub(crate) analyzer: String,
 }
 
 /// Reads and checks what Milvus says of a collection.
@@ -224,9 +242,12 @@ pub(crate) fn check(desc: &CollectionDesc, collection: &str) -> Result<Stored, M
             return Err(other(format!("its primary key is not `{}`, given by livedex", field::ID)));
         }
     }
-    if let Some(extra) =
-        fields.iter().find(|field| FIELDS.iter().all(|(name, _)| *name != field.get_name()))
-    {
+    let has_bm25 = words::are_among(fields).map_err(other)?;
+    let is_ours = |name: &str| {
+        FIELDS.iter().any(|(ours, _)| *ours == name)
+            || [words::SOURCE, words::WORDS].contains(&name)
+    };
+    if let Some(extra) = fields.iter().find(|field| !is_ours(field.get_name())) {
         return Err(other(format!("it has a field `{}` too many", extra.get_name())));
     }
     let name = match desc.get_collection_name() {
@@ -234,7 +255,16 @@ pub(crate) fn check(desc: &CollectionDesc, collection: &str) -> Result<Stored, M
         name => name,
     };
     let identity = property(property::IDENTITY).unwrap_or_default();
-    Ok(Stored { name: name.to_owned(), identity, model, fingerprint, dimension })
+    let analyzer = property(property::ANALYZER).unwrap_or_default();
+    Ok(Stored {
+        name: name.to_owned(),
+        identity,
+        model,
+        fingerprint,
+        dimension,
+        has_bm25,
+        analyzer,
+    })
 }
 
 /// Refuses another model than the collection's. The name is only for people.
@@ -272,38 +302,66 @@ mod tests {
         }
     }
 
+    fn bm25(dimension: usize) -> CollectionSchema {
+        schema(dimension, Analyzer::Standard, true)
+    }
+
     fn described(schema: CollectionSchema, properties: HashMap<String, String>) -> CollectionDesc {
         CollectionDesc::new().schema(schema).properties(properties)
     }
 
     #[test]
     fn what_is_created_passes_the_check() {
-        let desc = described(schema(384), properties(&model()));
+        let desc = described(bm25(384), properties(&model(), Analyzer::Standard));
         let stored = check(&desc, "c").unwrap();
         assert_eq!(stored.dimension, 384);
         assert_eq!(check_model(&stored, &model(), "c"), Ok(()));
+        assert!(stored.has_bm25 && stored.analyzer == "standard" && stored.identity.len() == 32);
+    }
+
+    #[test]
+    fn a_collection_without_bm25_passes_the_check() {
+        let mut before = properties(&model(), Analyzer::None);
+        before.remove(property::ANALYZER);
+        let without = schema(384, Analyzer::None, false);
+        let stored = check(&described(without, before), "c").unwrap();
+        assert!(!stored.has_bm25 && stored.analyzer.is_empty());
+
+        let half = schema(384, Analyzer::None, false)
+            .add_field(FieldSchema::new().name(words::WORDS).data_type(DataType::Json));
+        let properties = properties(&model(), Analyzer::Standard);
+        let error = check(&described(half.clone(), properties.clone()), "c").unwrap_err();
+        assert!(error.to_string().contains("no field `search_text`"), "{error}");
+        let source = FieldSchema::new().name(words::SOURCE).data_type(DataType::VarChar);
+        let error = check(&described(half.add_field(source), properties), "c").unwrap_err();
+        assert!(error.to_string().contains("are VarChar and Json"), "{error}");
     }
 
     #[test]
     fn others_are_refused_with_what_differs() {
-        let foreign = check(&described(schema(384), HashMap::new()), "c").unwrap_err();
+        let foreign = check(&described(bm25(384), HashMap::new()), "c").unwrap_err();
         assert!(matches!(foreign, MilvusError::Foreign { .. }), "{foreign}");
 
-        let mut old = properties(&model());
+        let mut old = properties(&model(), Analyzer::Standard);
         old.insert(property::SCHEMA_VERSION.to_owned(), "0".to_owned());
-        let error = check(&described(schema(384), old), "c").unwrap_err().to_string();
+        let error = check(&described(bm25(384), old), "c").unwrap_err().to_string();
         assert!(error.contains("schema version 0"), "{error}");
 
-        let fields: Vec<_> = schema(384).get_fields().iter().skip(1).cloned().collect();
-        let error =
-            check(&described(schema(384).fields(fields), properties(&model())), "c").unwrap_err();
+        let fields: Vec<_> = bm25(384).get_fields().iter().skip(1).cloned().collect();
+        let error = check(
+            &described(bm25(384).fields(fields), properties(&model(), Analyzer::Standard)),
+            "c",
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("no field `id`"), "{error}");
 
-        let extra = schema(384).add_field(FieldSchema::new().name("x").data_type(DataType::Int64));
-        let error = check(&described(extra, properties(&model())), "c").unwrap_err();
+        let extra = bm25(384).add_field(FieldSchema::new().name("x").data_type(DataType::Int64));
+        let error =
+            check(&described(extra, properties(&model(), Analyzer::Standard)), "c").unwrap_err();
         assert!(error.to_string().contains("`x` too many"), "{error}");
 
-        let stored = check(&described(schema(384), properties(&model())), "c").unwrap();
+        let stored =
+            check(&described(bm25(384), properties(&model(), Analyzer::Standard)), "c").unwrap();
         let other = ModelInfo {
             name: "large".into(),
             fingerprint: "e".repeat(64),

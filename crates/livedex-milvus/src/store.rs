@@ -55,7 +55,8 @@ impl ChunkStore for Collection {
         let mut found: HashMap<DocumentKey, Vec<StoredRow>> = HashMap::new();
         for documents in documents.chunks(MAX_DIFF_DOCUMENTS) {
             let filter = documents_filter(documents);
-            self.pages("stored_rows", &filter, &fields, STORED_ROWS, |page| {
+            let strong = ConsistencyLevel::Strong;
+            self.pages("stored_rows", &filter, &fields, STORED_ROWS, strong, |page| {
                 let columns = Columns::new(page.get_output_fields(), page.get_row_count() as usize);
                 for (document, row) in columns.stored_rows()? {
                     found.entry(document).or_default().push(row);
@@ -83,7 +84,7 @@ impl ChunkStore for Collection {
     }
 
     async fn upsert(&self, rows: &[ChunkRow], leases: &[Lease]) -> Result<(), ServiceError> {
-        for batch in batches(rows, self.dimension())? {
+        for batch in batches(rows, self.dimension(), self.info().has_bm25)? {
             let _writing = self.milvus.writing().await;
             all_live(leases)?;
             self.touched();
@@ -91,7 +92,7 @@ impl ChunkStore for Collection {
                 .call("upsert", Effect::Write, async {
                     let insert = InsertRequest::builder()
                         .collection_name(self.name())
-                        .columns(columns(&batch))
+                        .columns(columns(&batch, self.info().has_bm25))
                         .build()?;
                     let request = UpsertRequest::builder().insert(insert).build()?;
                     self.milvus.client().upsert(request).await

@@ -13,6 +13,8 @@ pub(crate) async fn all(uri: String) -> Result<()> {
     similarity_is_the_cosine(&uri).await?;
     writes_are_seen_at_once(&uri).await?;
     a_reply_above_the_limit_comes_in_parts(&uri).await?;
+    vectors_come_where_they_are_asked_for(&uri).await?;
+    a_collection_is_known_by_its_identity(&uri).await?;
     a_search_that_makes_no_sense_is_rejected(&uri).await
 }
 
@@ -94,6 +96,44 @@ async fn a_reply_above_the_limit_comes_in_parts(uri: &str) -> Result<()> {
     ensure!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
     let small = store.search(&strong(query, 20)).await?;
     ensure!(small.iter().map(|c| &c.fields).eq(found[..20].iter().map(|c| &c.fields)));
+    Ok(())
+}
+
+/// 20 rows of 32 numbers, and 300 of 4,096, whose 5 MB do not fit one reply.
+async fn vectors_come_where_they_are_asked_for(uri: &str) -> Result<()> {
+    for (name, count, dimension) in [("few", 20, 32), ("many_vectors", 300, 4096)] {
+        let store = collection(uri, name, dimension).await?;
+        let rows = (1..=count)
+            .map(|i| {
+                let document = key("", &format!("d{i}"))?;
+                Ok(row(&document, 0, &format!("text {i}"), direction(i, dimension)))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        store.upsert(&rows, &[]).await?;
+        let without = strong(direction(3, dimension), count as usize);
+        let found = store.search(&without).await?;
+        ensure!(found.iter().all(|candidate| candidate.vector.is_none()));
+        let with = SearchRequest { with_vectors: true, ..without };
+        let same = store.search(&with).await?;
+        ensure!(same.len() == rows.len(), "{} of {}", same.len(), rows.len());
+        for (one, other) in found.iter().zip(&same) {
+            let row = rows.iter().find(|row| row.fields.id == one.fields.id);
+            ensure!(one.fields == other.fields && one.score == other.score);
+            ensure!(row.is_some_and(|row| other.vector.as_ref() == Some(&row.vector)), "{name}");
+        }
+    }
+    Ok(())
+}
+
+/// It stays with the collection, and one that is dropped and made again is another.
+async fn a_collection_is_known_by_its_identity(uri: &str) -> Result<()> {
+    let made = collection(uri, "identity", 2).await?;
+    let identity = made.identity().to_owned();
+    ensure!(identity.len() == 32, "{identity}");
+    ensure!(collection(uri, "identity", 2).await?.identity() == identity);
+    ensure!(collection(uri, "other_identity", 2).await?.identity() != identity);
+    made.milvus().drop_collection().await?;
+    ensure!(collection(uri, "identity", 2).await?.identity() != identity);
     Ok(())
 }
 

@@ -101,6 +101,7 @@ pub(crate) struct RawMilvus {
     pub(crate) timeout_ms: u64,
     pub(crate) flush: RawFlush,
     pub(crate) deletions_ttl_hours: Option<u64>,
+    pub(crate) analyzer: String,
     pub(crate) tls: RawMilvusTls,
 }
 
@@ -115,6 +116,7 @@ impl Default for RawMilvus {
             timeout_ms: 10_000,
             flush: RawFlush::Never,
             deletions_ttl_hours: None,
+            analyzer: livedex_milvus::Analyzer::default().name().into(),
             tls: RawMilvusTls::default(),
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use livedex_kafka::KafkaConfig;
-use livedex_milvus::{FlushPolicy, MAX_COLLECTION_NAME, MilvusConfig, MilvusTls};
+use livedex_milvus::{Analyzer, FlushPolicy, MAX_COLLECTION_NAME, MilvusConfig, MilvusTls};
 use livedex_query::NatsConfig;
 
 use super::Check;
@@ -65,6 +65,7 @@ impl Check<'_> {
                 RawFlush::WhenIdle => FlushPolicy::WhenIdle,
             },
             deletions_ttl: raw.deletions_ttl_hours.map(|hours| self.deletions_ttl(hours)),
+            analyzer: self.analyzer(&raw.analyzer),
         }
     }
 
@@ -82,6 +83,14 @@ impl Check<'_> {
                 ),
             );
         }
+    }
+
+    fn analyzer(&mut self, name: &str) -> Analyzer {
+        Analyzer::named(name).unwrap_or_else(|| {
+            let known = Analyzer::ALL.map(|analyzer| format!("\"{}\"", analyzer.name())).join(", ");
+            self.wrong("milvus.analyzer", format!("is \"{name}\", expected one of {known}"));
+            Analyzer::default()
+        })
     }
 
     /// Hours, 1 to a hundred years.

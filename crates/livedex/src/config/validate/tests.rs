@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+use livedex_milvus::Analyzer;
 use livedex_wire::mapping::Format;
 
 use super::*;
@@ -72,6 +73,25 @@ fn deletions_are_remembered_for_ever_or_for_hours() {
     assert_eq!(ttl(None).unwrap(), None);
     assert_eq!(ttl(Some(2)).unwrap(), Some(Duration::from_secs(7200)));
     assert!(ttl(Some(0)).unwrap_err()[0].to_string().starts_with("milvus.deletions_ttl_hours"));
+}
+
+#[test]
+fn an_analyzer_is_one_of_those_that_milvus_has() {
+    let analyzer = |name: &str| {
+        let mut raw = RawConfig::default();
+        raw.milvus.analyzer = name.into();
+        validate(&loaded(raw)).map(|config| config.milvus.analyzer)
+    };
+    assert_eq!(
+        validate(&loaded(RawConfig::default())).unwrap().milvus.analyzer,
+        Analyzer::Standard
+    );
+    assert_eq!(analyzer("chinese").unwrap(), Analyzer::Chinese);
+    assert_eq!(analyzer("none").unwrap(), Analyzer::None);
+    assert_eq!(
+        analyzer("German").unwrap_err()[0].to_string(),
+        "milvus.analyzer is \"German\", expected one of \"standard\", \"english\", \"chinese\", \"none\""
+    );
 }
 
 #[test]
