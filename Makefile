@@ -38,7 +38,7 @@ PARITY ?=
 FUZZ ?= decoding chunking filtering watermark
 FUZZ_SECONDS ?= 60
 
-.PHONY: help preflight build demo test test-deps test-crash lint ci bench bench-parity bench-ingest bench-fusion bench-deps fuzz clean
+.PHONY: help preflight build demo test test-deps test-crash lint ci bench bench-parity bench-ingest bench-queries bench-fusion bench-deps fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,11 @@ bench: bench-deps ## speed beside transformers, 20 minutes (BENCH="--only embed 
 
 bench-parity: bench-deps ## numbers beside transformers on the real shapes, 12 minutes
 	LIVEDEX_MINILM="$(MINILM)" $(BENCH_PYTHON) -m benches.parity --examples "$(EXAMPLES)" $(PARITY)
+
+bench-queries: test-deps ## what the service costs, and what it does with too many requests, 5 minutes
+	$(CARGO) build $(CARGO_FLAGS) --release --workspace --bin livedex-query-worker
+	$(CARGO) build $(CARGO_FLAGS) --release -p livedex-tests --example queries
+	LIVEDEX_MINILM="$(MINILM)" "$(EXAMPLES)/queries"
 
 bench-ingest: test-deps ## ingestion beside a bare client and beside the bare model, 5 minutes
 	$(CARGO) build $(CARGO_FLAGS) --release -p livedex-tests --example ingestion

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use livedex_core::{
     chunk::{ChunkConfig, Chunker},
     document::Change,
+    limits::DEFAULT_CHUNK_TOKENS,
     ports::{ChunkStore as _, Embedder},
     query::QueryRequest,
     record::SourcePosition,
@@ -91,7 +92,8 @@ pub(crate) async fn measure(nats: &Nats, minilm: PathBuf) -> Result<()> {
 
 /// A collection's rows, and questions to it: beginnings of its documents.
 async fn rows(embedder: &dyn Embedder) -> Result<(Vec<ChunkRow>, Vec<String>)> {
-    let chunker = Chunker::new(ChunkConfig::default(), embedder.tokens())?;
+    let config = ChunkConfig { max_tokens: DEFAULT_CHUNK_TOKENS, overlap_tokens: 0 };
+    let chunker = Chunker::new(config, embedder.tokens())?;
     let (mut chunks, mut questions) = (Vec::new(), Vec::new());
     for (offset, change) in Workload::new(7).create(DOCUMENTS)?.iter().enumerate() {
         let Change::Upsert(document) = change else { continue };
