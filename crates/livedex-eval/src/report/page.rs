@@ -55,7 +55,7 @@ pub fn render(report: &Report) -> Result<String, PageError> {
                     }
                 }
                 @if let Some(svg) = ndcg {
-                    (figure(&svg, "nDCG@10 over candidates: what a reader sees in the first ten documents."))
+                    (figure(&svg, "nDCG@10 over candidates: how good the first ten documents are. The band is of two-stage."))
                 }
                 (figure(&recall, "Recall over candidates: the relevant documents that stage 2 gets to see, in parts of all."))
                 @if let Some(svg) = latency {

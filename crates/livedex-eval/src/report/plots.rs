@@ -32,7 +32,8 @@ type Failure = DrawingAreaErrorKind<std::io::Error>;
 pub(super) fn recall(report: &Report) -> Result<String, String> {
     let line: Vec<(usize, Figure)> =
         report.figures.curve.iter().map(|point| (point.candidates, point.recall)).collect();
-    let series = [Series { label: "recall of the candidates", colour: FIRST, points: line }];
+    let series =
+        [Series { label: "recall of the candidates", colour: FIRST, points: line, is_flat: false }];
     draw(|area| over_candidates(area, report, "recall", &series, shares(&series)))
 }
 
@@ -48,8 +49,8 @@ pub(super) fn ndcg(report: &Report) -> Option<Result<String, String>> {
     }
     let flat = curve.iter().map(|point| (point.candidates, first)).collect();
     let series = [
-        Series { label: "two-stage", colour: FIRST, points: both },
-        Series { label: "stage 1", colour: SECOND, points: flat },
+        Series { label: "two-stage", colour: FIRST, points: both, is_flat: false },
+        Series { label: "stage 1", colour: SECOND, points: flat, is_flat: true },
     ];
     Some(draw(|area| over_candidates(area, report, "nDCG@10", &series, shares(&series))))
 }
@@ -68,8 +69,18 @@ pub(super) fn latency(report: &Report) -> Option<Result<String, String>> {
         points
     };
     let series = [
-        Series { label: "p50", colour: FIRST, points: of(|latency| latency.p50_ms) },
-        Series { label: "p95", colour: SECOND, points: of(|latency| latency.p95_ms) },
+        Series {
+            label: "p50",
+            colour: FIRST,
+            points: of(|latency| latency.p50_ms),
+            is_flat: false,
+        },
+        Series {
+            label: "p95",
+            colour: SECOND,
+            points: of(|latency| latency.p95_ms),
+            is_flat: false,
+        },
     ];
     let highest = series[1].points.iter().map(|(_, figure)| figure.mean).fold(0.0, f64::max);
     if highest <= 0.0 {
@@ -84,6 +95,9 @@ struct Series {
     label: &'static str,
     colour: RGBColor,
     points: Vec<(usize, Figure)>,
+    /// One figure for all of it: a line without points, and without its band, which would lie over
+    /// the other's and look like a comparison. That is the difference's, query by query.
+    is_flat: bool,
 }
 
 /// The part of 0..=1 that holds all intervals, with room, and with at least a tenth in it, so that
@@ -114,7 +128,7 @@ fn over_candidates(
     series: &[Series],
     (low, high): (f64, f64),
 ) -> Result<(), Failure> {
-    let text = ("sans-serif", 14).into_font().color(&INK);
+    let text = ("sans-serif", 16).into_font().color(&INK);
     let last = report.how.depth as f64;
     let mut chart = ChartBuilder::on(area)
         .margin(12)
@@ -153,7 +167,7 @@ fn over_candidates(
         text.clone().pos(at),
     )])?;
 
-    for one in series {
+    for one in series.iter().filter(|one| !one.is_flat) {
         let upper = one.points.iter().map(|(k, figure)| (*k as f64, figure.high));
         let lower = one.points.iter().rev().map(|(k, figure)| (*k as f64, figure.low));
         let band: Vec<(f64, f64)> = upper.chain(lower).collect();
@@ -166,7 +180,8 @@ fn over_candidates(
             .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?
             .label(one.label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-        chart.draw_series(line.map(|at| Circle::new(at, 3, colour.filled())))?;
+        let points = line.filter(|_| !one.is_flat);
+        chart.draw_series(points.map(|at| Circle::new(at, 3, colour.filled())))?;
     }
     chart
         .configure_series_labels()

@@ -154,8 +154,13 @@ pub(super) fn how(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 fn chunks(report: &Report) -> String {
-    let n = report.how.chunks.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
-    format!("{n}, of {} tokens at most", report.how.chunk_tokens)
+    let (n, depth) = (report.how.chunks, report.how.depth as u64);
+    let words = n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+    let all = match n.is_some_and(|n| n < depth) {
+        true => "; more candidates than these there are not",
+        false => "",
+    };
+    format!("{words}, of {} tokens at most{all}", report.how.chunk_tokens)
 }
 
 /// A number, with those beside it that are not 0.

@@ -1,4 +1,5 @@
-//! The report for a terminal.
+//! The report for a terminal. Its tables are those of markdown, so that they can be pasted where
+//! people write about them.
 
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
 
@@ -27,7 +28,7 @@ pub fn render(report: &Report) -> String {
 fn table(rows: &Rows) -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::ASCII_MARKDOWN)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(
             rows.header.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)),

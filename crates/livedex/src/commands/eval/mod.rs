@@ -12,9 +12,16 @@
 //! - `latency`: the time of requests
 //! - `progress`: a bar on a terminal, log lines elsewhere
 
-use std::{fs, path::Path, process::ExitCode, time::Duration, time::Instant};
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
+use livedex_core::ranking::Fusion;
 use livedex_eval::{
     DEPTH,
     beir::{self, Query, TestSet},
@@ -241,8 +248,7 @@ impl<'a> Run<'a> {
 }
 
 fn set_info(name: &str, set: &TestSet, sample: &[&Query]) -> SetInfo {
-    let ids: std::collections::HashSet<&str> =
-        set.documents.iter().map(|document| document.id.as_str()).collect();
+    let ids: HashSet<&str> = set.documents.iter().map(|document| document.id.as_str()).collect();
     let relevant = || {
         let judged = sample.iter().filter_map(|query| set.qrels.get(&query.id));
         judged.flat_map(|judged| judged.iter().filter(|(_, score)| **score > 0))
@@ -266,9 +272,9 @@ fn now() -> anyhow::Result<String> {
     livedex_wire::time::format_millis(millis).context("the clock is beyond the year 9999")
 }
 
-fn fusion_name(fusion: livedex_core::ranking::Fusion) -> &'static str {
+fn fusion_name(fusion: Fusion) -> &'static str {
     match fusion {
-        livedex_core::ranking::Fusion::Rerank => "rerank",
-        livedex_core::ranking::Fusion::Mean => "mean",
+        Fusion::Rerank => "rerank",
+        Fusion::Mean => "mean",
     }
 }
