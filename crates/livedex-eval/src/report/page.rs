@@ -49,7 +49,8 @@ pub fn render(report: &Report) -> Result<String, PageError> {
                 p {
                     @if ndcg.is_some() {
                         "Take the smallest k at which nDCG@10 has stopped to rise and whose p95 you can afford; "
-                        "where recall still rises and nDCG@10 does not, a better reranker would gain."
+                        "where recall still rises and nDCG@10 does not, a better reranker would gain; "
+                        "and where two-stage stays below stage 1, this one does not help on texts like these."
                     } @else {
                         "There is no second stage: the recall is what a reranker would have to work with."
                     }
@@ -88,7 +89,8 @@ fn about_stages(report: &Report) -> String {
     if report.figures.two_stage.is_some() {
         text += &format!(
             " An answer holds no more than its {} candidates: recall beyond is that of the candidates. \
-             The difference is taken query by query; an interval without 0 is no accident of these queries.",
+             The difference is taken query by query; where its interval does not hold 0, other queries of \
+             this kind would most likely show it too.",
             report.how.candidates
         );
     }
