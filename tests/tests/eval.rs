@@ -249,6 +249,16 @@ fn what_was_kept_is_asked_again(rig: &Rig) -> Result<()> {
     ensure!(again["how"].get("ingestion_seconds").is_none(), "{again}");
     ensure!(rig.is_there()? == [true; 4], "{:?}", rig.is_there()?);
 
+    // The collection under this name is of another corpus than this one.
+    let folder = rig.livedex.dir().join("others");
+    write_set(&folder)?;
+    let corpus = fs::read_to_string(folder.join("corpus.jsonl"))?;
+    fs::write(folder.join("corpus.jsonl"), corpus.replace("\"d1\"", "\"other\""))?;
+    let finished = rig.livedex.run(&["eval", "others", "--name", "facts", "--reuse"], WHOLE)?;
+    ensure!(finished.status.code() == Some(1), "{}", finished.status);
+    ensure!(finished.stderr.contains("which is not in corpus.jsonl"), "{}", finished.stderr);
+    ensure!(rig.is_there()? == [true; 4], "it stays: {:?}", rig.is_there()?);
+
     let sample = ["--queries", "5", "--candidates", "3", "--latency-queries", "1"];
     let finished = rig.livedex.run(&[&["eval", "facts"], &sample[..]].concat(), WHOLE)?;
     let table = finished.success()?.stdout;
@@ -276,6 +286,14 @@ fn trouble_is_said(rig: &Rig) -> Result<()> {
     let report = rig.eval(&["--latency-queries", "0"], TROUBLE)?;
     ensure!(report["trouble"]["dead_letters"] == 1, "{}", report["trouble"]);
     fs::write(folder.join("corpus.jsonl"), corpus)?;
+
+    // Without a second stage there are no figures of it, and that is no trouble.
+    let config = fs::read_to_string(rig.livedex.config())?;
+    let single = config.replace("[reranker]\n", "[reranker]\nenabled = false\n");
+    fs::write(rig.livedex.dir().join("single.toml"), single)?;
+    let report = rig.eval(&["--config", "single.toml", "--latency-queries", "1"], 0)?;
+    ensure!(report["figures"].get("two_stage").is_none(), "{}", report["figures"]);
+    ensure!(report["latency"].as_array().is_some_and(|kinds| kinds.len() == 1), "{report}");
 
     let finished = rig.livedex.run(&["eval", "facts", "--timeout-ms", "1"], WHOLE)?;
     ensure!(finished.status.code() == Some(1), "{}", finished.status);

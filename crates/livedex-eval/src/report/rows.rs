@@ -208,7 +208,7 @@ mod tests {
         assert_eq!((share(0.12345), share(-0.0001)), ("0.123".to_owned(), "0.000".to_owned()));
         assert_eq!(signed(0.0604), "+0.060");
         assert_eq!((signed(-0.5), signed(0.0001)), ("-0.500".to_owned(), "0.000".to_owned()));
-        assert_eq!((millis(3.14159), millis(1234.5)), ("3.1".to_owned(), "1234".to_owned()));
+        assert_eq!((millis(3.1234), millis(1234.5)), ("3.1".to_owned(), "1234".to_owned()));
         assert_eq!(counted(5, &[(0, "a"), (2, "b")]), "5 (2 b)");
     }
 }

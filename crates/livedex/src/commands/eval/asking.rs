@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use livedex_core::{
     ids::{ChunkId, DocumentId},
     query::{Consistency, QueryRequest},
+    ranking::Fusion,
 };
 use livedex_eval::{
     DEPTH,
@@ -76,7 +77,7 @@ impl<'a> Asking<'a> {
                 ..QueryRequest::new(query.text.as_str())
             };
             let answer = match self.ask(&request).await {
-                Ok(reply) => self.answer(&reply, &mut trouble)?,
+                Ok(reply) => answer(&reply, &self.documents, self.settings.fusion, &mut trouble)?,
                 Err(error) => {
                     trouble.failed += 1;
                     trouble.first_error.get_or_insert_with(|| error.to_string());
@@ -93,38 +94,44 @@ impl<'a> Asking<'a> {
             _ => Ok(AskedAll { answers, trouble }),
         }
     }
+}
 
-    fn answer(&self, reply: &ReplyV1, trouble: &mut Trouble) -> anyhow::Result<Answer> {
-        let chunks: Vec<Scored> =
-            reply.hits.iter().map(|hit| self.scored(hit)).collect::<anyhow::Result<_>>()?;
-        let answer = Answer::new(chunks);
-        match &reply.degraded {
-            Some(degraded) => *trouble.degraded.entry(degraded.reason.clone()).or_default() += 1,
-            None => {
-                let derived = answer.two_stage(DEPTH, self.settings.fusion);
-                let is_same = derived.chunks().map(ChunkId::as_str).eq(chunk_ids(reply));
-                trouble.other_order += usize::from(!is_same);
-            }
+/// The answer in a reply, with what is wrong with it counted. A document that is none of
+/// `documents` is an error.
+fn answer(
+    reply: &ReplyV1,
+    documents: &HashSet<&str>,
+    fusion: Fusion,
+    trouble: &mut Trouble,
+) -> anyhow::Result<Answer> {
+    let chunks = reply.hits.iter().map(|hit| scored(hit, documents));
+    let answer = Answer::new(chunks.collect::<anyhow::Result<_>>()?);
+    match &reply.degraded {
+        Some(degraded) => *trouble.degraded.entry(degraded.reason.clone()).or_default() += 1,
+        None => {
+            let derived = answer.two_stage(DEPTH, fusion);
+            let is_same = derived.chunks().map(ChunkId::as_str).eq(chunk_ids(reply));
+            trouble.other_order += usize::from(!is_same);
         }
-        Ok(answer)
     }
+    Ok(answer)
+}
 
-    fn scored(&self, hit: &Hit) -> anyhow::Result<Scored> {
-        if !self.documents.contains(hit.document_id.as_str()) {
-            bail!(
-                "the collection holds document {:?}, which is not in corpus.jsonl: it is of another \
-                 corpus; run without --reuse, or choose another --name",
-                hit.document_id
-            );
-        }
-        Ok(Scored {
-            chunk: ChunkId::from_stored(hit.chunk_id.as_str()),
-            document: DocumentId::new(hit.document_id.as_str())
-                .context("the service answers with a document id that is none")?,
-            similarity: hit.retrieve.score,
-            probability: hit.rerank.map(|stage| stage.score),
-        })
+fn scored(hit: &Hit, documents: &HashSet<&str>) -> anyhow::Result<Scored> {
+    if !documents.contains(hit.document_id.as_str()) {
+        bail!(
+            "the collection holds document {:?}, which is not in corpus.jsonl: it is of another \
+             corpus; run without --reuse, or choose another --name",
+            hit.document_id
+        );
     }
+    Ok(Scored {
+        chunk: ChunkId::from_stored(hit.chunk_id.as_str()),
+        document: DocumentId::new(hit.document_id.as_str())
+            .context("the service answers with a document id that is none")?,
+        similarity: hit.retrieve.score,
+        probability: hit.rerank.map(|stage| stage.score),
+    })
 }
 
 /// The hits' chunks, in the order of the reply.
@@ -142,8 +149,58 @@ pub(super) fn draw<T: Copy>(items: &[T], n: usize, seed: u64) -> Vec<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
+
+    /// Chunks `1`, `2`, ... of document `d`: similarity and probability of each, in this order.
+    fn reply(hits: &[(f32, Option<f32>)], degraded: Option<&str>) -> ReplyV1 {
+        let hit = |(index, (similarity, probability)): (usize, &(f32, Option<f32>))| {
+            serde_json::json!({
+                "chunk_id": (index + 1).to_string(), "document_id": "d", "ordinal": index,
+                "score": 0.5, "retrieve": {"rank": 1, "score": similarity},
+                "rerank": probability.map(|score| serde_json::json!({"rank": 1, "score": score})),
+                "source": {"topic": "t", "partition": 0, "offset": 0},
+            })
+        };
+        let json = serde_json::json!({
+            "hits": hits.iter().enumerate().map(hit).collect::<Vec<_>>(),
+            "candidates": hits.len(),
+            "degraded": degraded.map(|reason| serde_json::json!({"reason": reason})),
+            "timings_ms": {"embed": 1.0, "search": 1.0, "total": 2.0},
+            "models": {"embedder": {"name": "e", "fingerprint": "f"}},
+        });
+        ReplyV1::from_json(json.to_string().as_bytes()).unwrap()
+    }
+
+    fn taken(reply: &ReplyV1) -> (Answer, Trouble) {
+        let mut trouble = Trouble::default();
+        let documents = HashSet::from(["d"]);
+        (answer(reply, &documents, Fusion::Rerank, &mut trouble).unwrap(), trouble)
+    }
+
+    #[test]
+    fn an_answer_that_was_not_reranked_is_counted_by_its_reason() {
+        let (answer, trouble) = taken(&reply(&[(0.9, None), (0.8, None)], Some("deadline")));
+        assert_eq!(trouble.degraded.get("deadline"), Some(&1));
+        assert_eq!(answer.two_stage(2, Fusion::Rerank), answer.stage_1());
+        let (_, trouble) = taken(&reply(&[(0.8, Some(0.9)), (0.9, Some(0.1))], None));
+        assert_eq!(trouble, Trouble::default());
+    }
+
+    #[test]
+    fn an_order_that_does_not_follow_from_the_scores_is_counted() {
+        let (_, trouble) = taken(&reply(&[(0.9, Some(0.1)), (0.8, Some(0.9))], None));
+        assert_eq!(trouble.other_order, 1);
+    }
+
+    #[test]
+    fn a_collection_of_another_corpus_is_an_error() {
+        let reply = reply(&[(0.9, Some(0.1))], None);
+        let documents = HashSet::from(["e"]);
+        let taken = answer(&reply, &documents, Fusion::Rerank, &mut Trouble::default());
+        assert!(taken.unwrap_err().to_string().contains("of another corpus"));
+    }
 
     #[test]
     fn a_sample_is_drawn_by_its_seed_and_keeps_the_order() {
