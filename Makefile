@@ -16,6 +16,7 @@ TESTS ?=
 SEEDS ?= 100
 FIRST_SEED ?= 0
 BEIR ?=
+EVAL ?=
 # What `build` builds. With tests among it cargo chooses other features for some dependencies, so
 # whoever runs the tests builds everything at once, and CI runs its demo on that build.
 TARGETS ?= --bins
@@ -38,7 +39,7 @@ PARITY ?=
 FUZZ ?= decoding chunking filtering watermark
 FUZZ_SECONDS ?= 60
 
-.PHONY: help preflight build demo test test-deps test-crash lint ci bench bench-parity bench-ingest bench-queries bench-fusion bench-deps fuzz clean
+.PHONY: help preflight build demo eval test test-deps test-crash lint ci bench bench-parity bench-ingest bench-queries bench-fusion bench-deps fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,10 @@ build: preflight ## the binaries livedex and livedex-local
 
 demo: build ## a real book, ingested and asked (INPUT=folder: another one; DEMO_EXIT=1: ends by itself)
 	@$(BIN)/livedex-local demo --data "$(DATA)" $(if $(INPUT),--input "$(INPUT)") $(if $(DEMO_EXIT),--exit)
+
+eval: build ## nDCG, recall and latency of both stages on a test set (BEIR=folder EVAL="--queries 200 --html eval.html")
+	@test -n "$(BEIR)" || { echo "name a test set: make eval BEIR=folder (docs/evaluation.md)" >&2; exit 2; }
+	@$(BIN)/livedex-local eval --data .livedex/eval "$(BEIR)" -- $(EVAL)
 
 test: TARGETS = --all-targets
 test: test-deps ## unit tests, and black-box tests over real servers (TESTS=name: only these)
@@ -88,7 +93,7 @@ lint: preflight ## formatting, clippy, documentation, licences
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
-	python3 -m compileall -q benches crates/livedex-model/fixtures
+	python3 -m compileall -q benches crates/livedex-model/fixtures crates/livedex-eval/fixtures
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: cargo deny (cargo install --locked cargo-deny)"; fi
 

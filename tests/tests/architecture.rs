@@ -11,13 +11,14 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 /// INV-1: a dependency (a name, or the start of one with `*`) and the crates that may name it.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("rdkafka*", &["livedex-kafka"]),
     ("milvus*", &["livedex-milvus"]),
     ("candle*", &["livedex-model"]),
     ("tokenizers", &["livedex-model"]),
     ("async-nats", &["livedex-query"]),
     ("schema_registry_converter", &["livedex-registry"]),
+    ("plotters*", &["livedex-eval"]),
     ("tansu*", &["livedex-local"]),
     // The local stack: the binary of production contains none of it.
     ("livedex-local", &["livedex-testkit"]),

@@ -103,13 +103,8 @@ pub fn fuse(lists: Vec<(Scale, Vec<Candidate>)>, limit: usize) -> Vec<Retrieved>
         }
     }
     let mut fused: Vec<Retrieved> = found.into_values().collect();
-    let best = n_routes as f32 / (RRF_K + 1.0);
     for one in &mut fused {
-        one.normal = match only {
-            Some(Scale::Cosine) => one.score.clamp(0.0, 1.0),
-            Some(Scale::Bm25) => one.score.max(0.0) / (1.0 + one.score.max(0.0)),
-            None => (one.score / best).clamp(0.0, 1.0),
-        };
+        one.normal = normal(one.score, only, n_routes);
     }
     let highest =
         |one: &Retrieved| one.routes.iter().map(|r| r.score).fold(f32::NEG_INFINITY, f32::max);
@@ -120,6 +115,16 @@ pub fn fuse(lists: Vec<(Scale, Vec<Candidate>)>, limit: usize) -> Vec<Retrieved>
     });
     fused.truncate(limit);
     fused
+}
+
+/// Stage 1's score as [`Retrieved::normal`]: of a single route with this scale, or fused of
+/// `n_routes`.
+pub fn normal(score: f32, only: Option<Scale>, n_routes: usize) -> f32 {
+    match only {
+        Some(Scale::Cosine) => score.clamp(0.0, 1.0),
+        Some(Scale::Bm25) => score.max(0.0) / (1.0 + score.max(0.0)),
+        None => (score * (RRF_K + 1.0) / n_routes as f32).clamp(0.0, 1.0),
+    }
 }
 
 /// Ranks what stage 1 found, best first.

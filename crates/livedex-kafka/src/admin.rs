@@ -20,6 +20,8 @@ use crate::{
     reach,
 };
 
+mod remove;
+
 /// A topic that should exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -86,6 +88,22 @@ impl Admin {
             }
         }
         Ok(created)
+    }
+
+    /// Deletes topics with everything in them, and returns once they are gone. A missing one is
+    /// fine.
+    pub async fn delete_topics(&self, topics: &[&str]) -> Result<(), KafkaError> {
+        for topic in topics {
+            let topic = (*topic).to_owned();
+            self.blocking(move |config| remove::topic(config, &topic)).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what a group has committed. It must have no member; a missing one is fine.
+    pub async fn delete_group(&self, group: &str) -> Result<(), KafkaError> {
+        let group = group.to_owned();
+        self.blocking(move |config| remove::group(config, &group)).await
     }
 
     async fn create(&self, topic: TopicSpec) -> Result<(), KafkaError> {

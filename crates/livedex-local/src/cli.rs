@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Ingest a real book, ask it questions, change it, and leave everything running until Ctrl-C.
     Demo(DemoArgs),
+    /// Start Kafka, NATS and Milvus, run `livedex eval` on a test set, and stop them again.
+    Eval(EvalArgs),
     /// Only prepare the servers and the default model (done by `up` when needed).
     Install,
 }
@@ -48,6 +50,21 @@ pub(crate) struct DemoArgs {
     /// End after the last step instead of waiting for Ctrl-C
     #[arg(long)]
     pub(crate) exit: bool,
+    #[command(flatten)]
+    pub(crate) servers: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Test set in BEIR layout: corpus.jsonl, queries.jsonl and qrels/test.tsv.
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// Folder for all data, logs, models and the livedex.toml.
+    #[arg(long, value_name = "DIR", default_value = ".livedex/eval")]
+    pub(crate) data: PathBuf,
+    /// Further arguments of `livedex eval`, behind `--`.
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) more: Vec<String>,
     #[command(flatten)]
     pub(crate) servers: ServerArgs,
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod console;
 mod demo;
+mod eval;
 mod signals;
 mod telemetry;
 mod up;
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     let stop = Stop::new();
     let result = signals::forward_to(&stop).and_then(|()| run(cli, &stop));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if matches!(error.downcast_ref(), Some(LocalError::Stopped)) => {
             ExitCode::from(INTERRUPTED)
         }
@@ -31,15 +32,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: cli::Cli, stop: &Stop) -> anyhow::Result<()> {
+fn run(cli: cli::Cli, stop: &Stop) -> anyhow::Result<ExitCode> {
     match cli.command {
-        cli::Command::Up(args) => up::up(&args, stop),
-        cli::Command::Demo(args) => demo::demo(&args, stop),
+        cli::Command::Up(args) => up::up(&args, stop)?,
+        cli::Command::Demo(args) => demo::demo(&args, stop)?,
+        cli::Command::Eval(args) => return eval::eval(&args, stop),
         cli::Command::Install => {
             let venv = venv::ensure_until(&Progress::console(), stop)?;
             console::line(&format!("servers  {}", venv.bin().display()));
             console::line(&format!("model    {}", venv.minilm().display()));
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -102,6 +102,11 @@ impl Stack {
         &self.kafka
     }
 
+    /// Its Milvus, with the default collection.
+    pub fn milvus(&self) -> &MilvusConfig {
+        &self.milvus
+    }
+
     /// The URL of its NATS.
     pub fn nats_url(&self) -> &str {
         &self.nats_url

@@ -122,6 +122,32 @@ impl Worker {
         Ok(Some(started))
     }
 
+    /// Cancelled once it is told to stop; cancelling it does so.
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Waits until every stream has caught up, while everything else goes on. False: it was told to
+    /// stop before that.
+    pub(crate) async fn caught_up(&mut self, started: &Started) -> anyhow::Result<bool> {
+        for _ in &started.streams {
+            match self.next_end(started).await? {
+                Some(End::CaughtUp) => {}
+                Some(End::Stopped) | None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Waits for a task that ends well; `None`: it was told to stop meanwhile.
+    pub(crate) async fn next_end(&mut self, started: &Started) -> anyhow::Result<Option<End>> {
+        tokio::select! {
+            () = self.shutdown.cancelled() => Ok(None),
+            Some(ended) = self.tasks.join_next() => ended.context("a role panicked")?.map(Some),
+            reason = started.runtime.dead() => anyhow::bail!("the model's device died: {reason}"),
+        }
+    }
+
     /// Waits for the end, and returns whether it was a good one.
     pub(crate) async fn supervise(&mut self, started: &Started) -> bool {
         let (runtime, n_streams) = (&started.runtime, started.streams.len());

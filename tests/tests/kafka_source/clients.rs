@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use livedex_core::dead_letter as names;
 use livedex_core::lease::Lease;
-use livedex_core::ports::DeadLetters;
+use livedex_core::ports::{DeadLetters, RecordSource};
 use livedex_core::record::{DeadLetterReason, Header, RawRecord, SourcePosition, Stage};
 use livedex_kafka::{
     Admin, EndMode, KafkaConfig, KafkaDeadLetters, KafkaError, KafkaSource, Publisher, TopicSpec,
 };
 use livedex_testkit::topic;
 
-use crate::support::{PATIENCE, fresh, read_to_end};
+use crate::support::{PATIENCE, committed, finish, fresh, read_to_end};
 
 fn record(value: Option<Vec<u8>>, headers: Vec<Header>) -> RawRecord {
     RawRecord {
@@ -217,5 +217,37 @@ pub(crate) async fn lag_counts_from_the_commit_or_the_start(brokers: &str) -> Re
     ensure!(admin.partitions(&config.topic).await? == Some(vec![0, 1]));
     let again = admin.ensure_topics(&[TopicSpec::new(&config.topic, 9)]).await?;
     ensure!(again.is_empty(), "an existing topic stays as it is");
+    Ok(())
+}
+
+pub(crate) async fn a_deleted_topic_is_gone_and_comes_back_empty(brokers: &str) -> Result<()> {
+    let config = fresh(brokers, 2).await?;
+    let admin = Admin::new(&config);
+    crate::support::publish(&config, 20, 10).await?;
+    admin.delete_topics(&[&config.topic, "no-such-topic"]).await?;
+    ensure!(admin.partitions(&config.topic).await?.is_none());
+    let created = admin.ensure_topics(&[TopicSpec::new(&config.topic, 1)]).await?;
+    ensure!(created == [config.topic.clone()], "{created:?}");
+    ensure!(admin.partitions(&config.topic).await? == Some(vec![0]));
+    ensure!(admin.read_keys(&config.topic).await?.is_empty());
+    Ok(())
+}
+
+pub(crate) async fn a_deleted_group_has_committed_nothing(brokers: &str) -> Result<()> {
+    let config = fresh(brokers, 1).await?;
+    crate::support::publish(&config, 20, 10).await?;
+    let mut source = KafkaSource::start(&config, EndMode::UntilCaughtUp)?;
+    let acknowledger = source.acknowledger();
+    for record in read_to_end(&mut source).await? {
+        finish(&acknowledger, &record);
+    }
+    source.close(PATIENCE).await?;
+    ensure!(committed(&config).await? == [Some(20)]);
+    let admin = Admin::new(&config);
+    for _ in 0..2 {
+        // The second time there is none.
+        admin.delete_group(&config.group).await?;
+        ensure!(committed(&config).await? == [None]);
+    }
     Ok(())
 }

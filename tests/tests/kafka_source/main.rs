@@ -81,6 +81,8 @@ fn main() -> ExitCode {
         clients::publishing_many_at_once_is_not_refused_for_its_batches,
         clients::the_keys_alive_are_those_whose_last_record_has_a_value,
         clients::lag_counts_from_the_commit_or_the_start,
+        clients::a_deleted_topic_is_gone_and_comes_back_empty,
+        clients::a_deleted_group_has_committed_nothing,
     );
     for (name, protocol) in [
         ("a_second_member_takes_over_cooperatively", Protocol::Cooperative),
@@ -139,6 +141,8 @@ fn main() -> ExitCode {
         clients::dead_letters_are_kept_whole,
         clients::the_keys_alive_are_those_whose_last_record_has_a_value,
         clients::lag_counts_from_the_commit_or_the_start,
+        clients::a_deleted_topic_is_gone_and_comes_back_empty,
+        clients::a_deleted_group_has_committed_nothing,
     );
     suite.run()
 }

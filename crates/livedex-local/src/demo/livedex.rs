@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -16,7 +16,7 @@ use crate::console;
 /// How long loading the models may take: seconds on any machine, more while it compiles something.
 const READY_DEADLINE: Duration = Duration::from_secs(180);
 
-/// More than the worker gives its own waves and replies to finish.
+/// More than `livedex` gives its own waves and replies to finish, and takes to clean up.
 const GRACE: Duration = Duration::from_secs(25);
 
 /// How often a command's end is looked for.
@@ -24,14 +24,14 @@ const EVERY: Duration = Duration::from_millis(10);
 
 /// The binary, with the configuration that it is called with.
 #[derive(Debug)]
-pub(super) struct Livedex {
+pub(crate) struct Livedex {
     binary: PathBuf,
     config: PathBuf,
 }
 
 impl Livedex {
     /// The binary beside this one.
-    pub(super) fn find() -> anyhow::Result<Self> {
+    pub(crate) fn find() -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("cannot find my own file")?;
         let binary = own.with_file_name("livedex");
         if !binary.is_file() {
@@ -44,12 +44,12 @@ impl Livedex {
     }
 
     /// Calls it with that configuration from now on.
-    pub(super) fn with_config(self, config: PathBuf) -> Self {
+    pub(crate) fn with_config(self, config: PathBuf) -> Self {
         Self { config, ..self }
     }
 
     /// What a person would type.
-    pub(super) fn typed(&self, args: &[impl AsRef<str>]) -> String {
+    pub(crate) fn typed(&self, args: &[impl AsRef<str>]) -> String {
         let binary = console::short(&self.binary);
         // A shell looks for a bare name elsewhere.
         let bare = !binary.contains('/');
@@ -72,6 +72,12 @@ impl Livedex {
         command
     }
 
+    /// Runs a command to its end; what it prints is shown.
+    pub(crate) fn run(&self, args: &[String], stop: &Stop) -> anyhow::Result<ExitStatus> {
+        let child = Child::spawn_with_output("livedex", self.command(args), &self.config)?;
+        Ok(wait(&mut child.with_grace(GRACE), stop)?)
+    }
+
     /// Shows a command as it would be typed, then what it prints.
     pub(super) fn show(
         &self,
@@ -80,8 +86,7 @@ impl Livedex {
         stop: &Stop,
     ) -> anyhow::Result<()> {
         console::line(&format!("  $ {}", self.typed(shown)));
-        let mut child = Child::spawn_with_output("livedex", self.command(args), &self.config)?;
-        wait(&mut child, stop)?
+        self.run(args, stop)?
             .success()
             .then_some(())
             .with_context(|| format!("`livedex {}` failed: its reason is above", args[0]))
@@ -140,7 +145,7 @@ fn read(pipe: Option<impl std::io::Read>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn wait(child: &mut Child, stop: &Stop) -> Result<std::process::ExitStatus, LocalError> {
+fn wait(child: &mut Child, stop: &Stop) -> Result<ExitStatus, LocalError> {
     loop {
         if let Some(status) = child.wait_timeout(EVERY) {
             return Ok(status);

@@ -13,7 +13,7 @@ mod change;
 mod http;
 mod ingestion;
 mod input;
-mod livedex;
+pub(crate) mod livedex;
 
 use std::time::{Duration, Instant};
 

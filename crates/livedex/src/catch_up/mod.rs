@@ -28,6 +28,7 @@ mod report;
 mod show;
 
 use report::Report;
+pub(crate) use show::show;
 
 /// The exit code if records became dead letters and that was to be a failure.
 const DEAD_LETTERS: u8 = 3;
@@ -44,7 +45,7 @@ pub(crate) async fn run(config: Config, args: &IngestArgs) -> anyhow::Result<Exi
         return Ok(unfinished(&worker));
     };
     let (began, over) = (Instant::now(), CancellationToken::new());
-    let shown = tokio::spawn(show::show(started.streams.clone(), over.clone()));
+    let shown = tokio::spawn(show(started.streams.clone(), over.clone()));
     let is_well = worker.supervise(&started).await;
     over.cancel();
     let _ = shown.await;

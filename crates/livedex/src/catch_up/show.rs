@@ -22,7 +22,7 @@ const BAR: Duration = Duration::from_millis(200);
 const LINE: Duration = Duration::from_secs(5);
 
 /// Shows how far the streams are until it is `over`.
-pub(super) async fn show(streams: Vec<Stream>, over: CancellationToken) {
+pub(crate) async fn show(streams: Vec<Stream>, over: CancellationToken) {
     let is_terminal = std::io::stderr().is_terminal();
     let mut ticks = tokio::time::interval(if is_terminal { BAR } else { LINE });
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -8,8 +8,10 @@ use figment::value::Value;
 use crate::config::FlagOverride;
 
 mod dlq;
+mod eval;
 
 pub(crate) use dlq::{DlqCommand, DlqFilterArgs, DlqListArgs, DlqReplayArgs, DlqShowArgs};
+pub(crate) use eval::EvalArgs;
 
 /// Keeps a Milvus collection in step with Kafka topics and answers two-stage queries on it
 /// over NATS.
@@ -114,6 +116,8 @@ pub(crate) enum Command {
     Dlq(DlqCommand),
     /// Check the configuration and every connection, or what the topic's records become
     Check(CheckArgs),
+    /// Measure on a test set how good the answers are, and how many candidates they need
+    Eval(EvalArgs),
     /// Look at a model by itself
     #[command(subcommand)]
     Models(ModelsCommand),

@@ -11,6 +11,7 @@ use crate::{
 
 mod check;
 mod dlq;
+mod eval;
 mod files;
 mod models;
 mod publish;
@@ -23,7 +24,7 @@ mod table;
 impl Command {
     /// Whether the command runs until it is stopped, and so logs its progress.
     pub(crate) fn is_worker(&self) -> bool {
-        matches!(self, Self::Run | Self::Ingest(_) | Self::Serve)
+        matches!(self, Self::Run | Self::Ingest(_) | Self::Serve | Self::Eval(_))
     }
 }
 
@@ -39,6 +40,7 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Query(args) => query::run(&read()?, args).await,
         Command::Status(args) => status::run(&read()?, args).await,
         Command::Dlq(command) => dlq::run(&read()?, command).await,
+        Command::Eval(args) => eval::run(read()?, args).await,
         Command::Check(args) if args.print_config => {
             print(&config::effective(&cli.global)?);
             Ok(ExitCode::SUCCESS)

@@ -98,7 +98,7 @@ pub(super) async fn run(config: &Config, args: &PublishArgs) -> anyhow::Result<E
 }
 
 /// Sends every record and waits until each is durable.
-async fn send(
+pub(super) async fn send(
     publisher: &Publisher,
     records: impl Iterator<Item = anyhow::Result<(String, Outgoing)>>,
     json: bool,
