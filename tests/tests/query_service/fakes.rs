@@ -78,8 +78,7 @@ impl World {
     }
 
     pub(crate) fn service(self: &Arc<Self>, config: QueryConfig) -> Service {
-        let searched =
-            |name: &str| Searched { name: name.to_owned(), retriever: self.clone() };
+        let searched = |name: &str| Searched { name: name.to_owned(), retriever: self.clone() };
         let others = vec![searched("others")];
         Service::new(self.clone(), Some(self.clone()), searched("fakes"), others, config)
     }
@@ -134,9 +133,8 @@ impl Reranker for World {
             return Err(error);
         }
         let n = documents.len() as f32;
-        let score = |(index, text): (usize, &String)| {
-            text.parse().unwrap_or((index as f32 + 1.0) / n)
-        };
+        let score =
+            |(index, text): (usize, &String)| text.parse().unwrap_or((index as f32 + 1.0) / n);
         let most = self.rerank_most.load(Ordering::SeqCst);
         let scores: Vec<f32> = documents.iter().enumerate().map(score).take(most).collect();
         self.scored.fetch_add(scores.len(), Ordering::SeqCst);
