@@ -1,13 +1,14 @@
 //! The programs in `examples/`, run against a service: what they print is what `livedex query` finds.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use livedex_testkit::{
-    Broker, Livedex, Need, Stack, Suite, clients, stack::runtime, wait::until,
-};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use livedex_testkit::{Broker, Livedex, Need, Stack, Suite, clients, stack::runtime, wait::until};
 use serde_json::{Value, json};
 
 /// For one command, and a busy machine.
@@ -37,10 +38,17 @@ fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> 
         livedex.run_program(interpreter, &[&[script.as_str()], arguments].concat(), SOON)
     };
 
-    // Nobody is there yet.
+    // Nobody is there yet; then a service that is full, and has room when it is asked again.
     let finished = example(&["herons"])?;
     ensure!(finished.status.code() == Some(1), "{}", finished.status);
     ensure!(finished.stderr.contains("nobody listens on livedex.query"), "{}", finished.stderr);
+
+    let busy = Busy::listen(stack.nats_url())?;
+    let finished = example(&["herons"])?.success()?;
+    ensure!(finished.stderr.contains("overloaded: busy; asking again in "), "{}", finished.stderr);
+    ensure!(finished.stdout == "c\t0.500\td\n", "{}", finished.stdout);
+    let deadlines = busy.end()?;
+    ensure!(deadlines.len() == 2 && deadlines[0] == 5000 && deadlines[1] < 4950, "{deadlines:?}");
 
     // Asked right after writing, it finds what was written, in its language.
     let _worker = livedex.start(&["run"])?;
@@ -54,8 +62,7 @@ fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> 
         let (id, lang) = (format!("{n}.md"), if n % 2 == 0 { "en" } else { "de" });
         let text = format!("Heron {n} stands in the water and waits for {n} fish.");
         let document = json!({ "id": id, "text": text, "metadata": { "lang": lang } }).to_string();
-        let at =
-            runtime.block_on(stack.publish_raw(Some(id.as_bytes()), document.as_bytes()))?;
+        let at = runtime.block_on(stack.publish_raw(Some(id.as_bytes()), document.as_bytes()))?;
         let line = json!({
             "id": id, "topic": &*at.topic, "partition": at.partition, "offset": at.offset,
         });
@@ -70,9 +77,13 @@ fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> 
     let expected = lines(&serde_json::from_str(&reply)?).context(reply)?;
     ensure!(expected.len() == 6 && found.lines().eq(&expected), "{found}\nnot\n{expected:?}");
 
-    // A refusal has its code; one that may pass is tried once more, within the time there is.
+    // A refusal has its code, and is not tried again; one that may pass needs time for it.
     let finished = example(&["herons", "--top-k", "1000"])?;
-    ensure!(finished.status.code() == Some(1) && finished.stderr.contains("bad_request: "), "{}", finished.stderr);
+    ensure!(
+        finished.status.code() == Some(1) && finished.stderr.contains("bad_request: "),
+        "{}",
+        finished.stderr
+    );
     ensure!(!finished.stderr.contains("asking again"), "{}", finished.stderr);
     let never = json!({ "topic": "livedex.documents", "partition": 0, "offset": 1_000_000 });
     std::fs::write(livedex.dir().join("never.jsonl"), never.to_string())?;
@@ -83,6 +94,63 @@ fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> 
     }
     Ok(())
 }
+
+/// A service that refuses its first request and answers its second, in NATS' own protocol.
+struct Busy(JoinHandle<Result<Vec<u64>>>);
+
+impl Busy {
+    fn listen(url: &str) -> Result<Self> {
+        let mut server = TcpStream::connect(url.trim_start_matches("nats://"))?;
+        server.set_read_timeout(Some(SOON))?;
+        let mut lines = BufReader::new(server.try_clone()?);
+        let connect = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n";
+        write!(server, "{connect}SUB livedex.query 1\r\nPING\r\n")?;
+        let mut line = String::new();
+        while line.trim_end() != "PONG" {
+            line.clear();
+            ensure!(lines.read_line(&mut line)? > 0, "the server went away");
+        }
+        Ok(Self(thread::spawn(move || {
+            let refused = Self::answer(&mut server, &mut lines, BUSY_HEADERS, BUSY)?;
+            let answered = Self::answer(&mut server, &mut lines, "NATS/1.0\r\n\r\n", ANSWER)?;
+            Ok(vec![refused, answered])
+        })))
+    }
+
+    /// Answers the next request, and says which deadline it had.
+    fn answer(
+        server: &mut TcpStream,
+        lines: &mut BufReader<TcpStream>,
+        headers: &str,
+        body: &str,
+    ) -> Result<u64> {
+        let (mut reply_to, mut line) = (String::new(), String::new());
+        loop {
+            line.clear();
+            ensure!(lines.read_line(&mut line)? > 0, "the server went away");
+            // HMSG <subject> <subscription> <reply-to> <bytes of headers> <bytes>
+            if let Some(message) = line.strip_prefix("HMSG ") {
+                reply_to = message.split(' ').nth(2).context("no reply subject")?.to_owned();
+            } else if let Some(ms) = line.strip_prefix("Livedex-Deadline-Ms:") {
+                let ms = ms.trim().parse()?;
+                let (n_headers, n_all) = (headers.len(), headers.len() + body.len());
+                write!(server, "HPUB {reply_to} {n_headers} {n_all}\r\n{headers}{body}\r\n")?;
+                return Ok(ms);
+            }
+        }
+    }
+
+    fn end(self) -> Result<Vec<u64>> {
+        self.0.join().map_err(|_| anyhow!("the service that refuses has panicked"))?
+    }
+}
+
+const BUSY_HEADERS: &str =
+    "NATS/1.0\r\nNats-Service-Error-Code: 429\r\nNats-Service-Error: busy\r\n\r\n";
+
+const BUSY: &str = r#"{"code": "overloaded", "message": "busy", "retry_after_ms": 60}"#;
+
+const ANSWER: &str = r#"{"hits": [{"chunk_id": "c", "score": 0.5, "document_id": "d"}]}"#;
 
 /// What the examples print of a reply.
 fn lines(reply: &Value) -> Option<Vec<String>> {

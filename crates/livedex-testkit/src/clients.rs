@@ -66,7 +66,8 @@ pub(crate) fn node_missing() -> Option<String> {
         let output = Command::new(program).arg("--version").output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let wanted = format!("no Node.js {NODE} or newer with npm (Debian: apt-get install nodejs npm)");
+    let wanted =
+        format!("no Node.js {NODE} or newer with npm (Debian: apt-get install nodejs npm)");
     let Some((node, _)) = says("node").zip(says("npm")) else { return Some(wanted) };
     let major = node.trim_start_matches('v').split('.').next();
     let major = major.and_then(|major| major.parse::<u32>().ok());

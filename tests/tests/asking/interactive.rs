@@ -25,7 +25,13 @@ pub(crate) fn lines(asked: &Asked) -> Result<()> {
     let first = &hits(&replies[1])[0];
     let text = first["text"].as_str().unwrap_or_default();
     ensure!(!text.is_empty() && shown.matches(text).count() >= 2, "{shown}");
-    for words in ["record: livedex.documents[", ":rerank       off", ":k            2", "candidates in", ":show N"] {
+    for words in [
+        "record: livedex.documents[",
+        ":rerank       off",
+        ":k            2",
+        "candidates in",
+        ":show N",
+    ] {
         ensure!(shown.contains(words), "no {words:?} in {shown}");
     }
     // Nothing is asked behind the end, and nobody is prompted.
@@ -36,7 +42,8 @@ pub(crate) fn lines(asked: &Asked) -> Result<()> {
 
 /// A mistake costs its own line, and the exit code.
 pub(crate) fn mistakes(asked: &Asked) -> Result<()> {
-    let input = ":limit 5\n:mode vector\n:show 1\n:k 1000\nherons\n:k 1\n:json on\nherons\n:show 9\n";
+    let input =
+        ":limit 5\n:mode vector\n:show 1\n:k 1000\nherons\n:k 1\n:json on\nherons\n:show 9\n";
     let finished = asked.livedex.run_with_input(&["query", "-i"], input, SOON)?;
     ensure!(finished.status.code() == Some(1), "{}", finished.status);
     for words in [

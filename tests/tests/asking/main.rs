@@ -104,10 +104,10 @@ fn hits_carry_what_was_asked_for(asked: &Asked) -> Result<()> {
     let has = |reply: &Value, part: &str| hits(reply).iter().all(|hit| hit.get(part).is_some());
     let reply = asked.json(&[])?;
     ensure!(has(&reply, "text") && has(&reply, "metadata") && !has(&reply, "vector"), "{reply}");
-    let reply = asked.json(&["--include", "vectors"])?;
-    ensure!(has(&reply, "vector") && !has(&reply, "text") && !has(&reply, "metadata"), "{reply}");
+    let reply = asked.json(&["--include", "metadata"])?;
+    ensure!(has(&reply, "metadata") && !has(&reply, "text") && !has(&reply, "vector"), "{reply}");
     let reply = asked.json(&["--include", "none"])?;
-    ensure!(!has(&reply, "vector") && !has(&reply, "text"), "{reply}");
+    ensure!(!has(&reply, "metadata") && !has(&reply, "text"), "{reply}");
     let also = ["--also", "in other words", "--also", "and once more", "--explain"];
     let explain = asked.json(&also)?["explain"].clone();
     let routes: Vec<_> = explain["routes"].as_array().into_iter().flatten().collect();
@@ -132,7 +132,8 @@ fn own_texts(asked: &Asked) -> Result<()> {
     let reply: Value = json(&livedex.run(&texts, SOON)?.success()?)?;
     ensure!(reply["results"].as_array().is_some_and(|results| results.len() == 2), "{reply}");
     let lines = "a bird that waits\n\na locomotive\na third\n";
-    let shown = livedex.run_with_input(&["rerank", "herons", "-k", "2", "--file", "-"], lines, SOON)?;
+    let shown =
+        livedex.run_with_input(&["rerank", "herons", "-k", "2", "--file", "-"], lines, SOON)?;
     let shown = shown.success()?.stdout;
     ensure!(shown.lines().count() == 3 && shown.contains("3 texts by "), "{shown}");
 

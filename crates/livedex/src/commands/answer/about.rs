@@ -9,7 +9,8 @@ pub(super) fn render(reply: &ReplyV1) -> String {
     if let Some(explain) = &reply.explain {
         lines.extend(explained(explain));
         lines.extend(reply.watermarks.iter().map(watermark));
-        lines.push(format!("  {}", models(reply)));
+        lines.push(format!("  embedder {}", model(&reply.models.embedder)));
+        lines.extend(reply.models.reranker.as_ref().map(|it| format!("  reranker {}", model(it))));
     }
     // Last, where the eye is when the table has scrolled by.
     lines.extend(reply.degraded.as_ref().map(|why| degraded(why, reply.n_candidates)));
@@ -64,7 +65,7 @@ fn explained(explain: &Explain) -> Vec<String> {
         format!("  {} for {query}: {} candidates", route.kind, route.found)
     }));
     lines.push(format!(
-        "  {} candidates reranked, {} of them remembered; {} embeddings remembered",
+        "  reranked: {} candidates, {} of them remembered; embeddings remembered: {}",
         explain.reranked, explain.rerank_cached, explain.embed_cached
     ));
     lines
@@ -79,10 +80,10 @@ fn watermark(at: &Watermark) -> String {
     format!("  {topic}[{partition}]: ingested up to {watermark}{end}, said {} ago", ago(*age_ms))
 }
 
-fn models(reply: &ReplyV1) -> String {
-    let model = |model: &Model| format!("{} ({})", model.name, model.fingerprint);
-    let reranker = reply.models.reranker.as_ref().map_or_else(|| "none".to_owned(), model);
-    format!("embedder {}, reranker {reranker}", model(&reply.models.embedder))
+/// Its name, and as much of its fingerprint as tells two apart.
+fn model(model: &Model) -> String {
+    let print = model.fingerprint.get(..12).unwrap_or(&model.fingerprint);
+    format!("{} ({print})", model.name)
 }
 
 /// What the answer lacks, and what helps.

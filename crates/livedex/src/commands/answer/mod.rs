@@ -20,6 +20,9 @@ const WIDTH_WITHOUT_TERMINAL: u16 = 110;
 /// From this width on both stages have columns of their own.
 const WIDE: u16 = 100;
 
+/// Other chunks of a hit's document that are shown; the JSON has all.
+const SHOWN_PASSAGES: usize = 3;
+
 /// Numbers of an embedding that are shown.
 const SHOWN_NUMBERS: usize = 4;
 
@@ -109,9 +112,12 @@ fn body(hit: &Hit, asked: Asked, routes: &[ExplainRoute]) -> Vec<String> {
         None => {}
     }
     lines.extend(behind.into_iter().map(|chunk| format!("↓ {}", short(chunk))));
-    lines.extend(hit.passages.iter().map(passage));
+    lines.extend(hit.passages.iter().take(SHOWN_PASSAGES).map(passage));
+    if let Some(n_more @ 1..) = hit.passages.len().checked_sub(SHOWN_PASSAGES) {
+        lines.push(format!("+ {n_more} more of its chunks"));
+    }
     if asked.metadata
-        && let Some(metadata) = &hit.metadata
+        && let Some(metadata) = hit.metadata.as_ref().filter(|metadata| !metadata.is_empty())
         && let Ok(json) = serde_json::to_string(metadata)
     {
         lines.push(format!("metadata: {json}"));

@@ -76,12 +76,22 @@ fn what_was_asked_for_is_shown_at_every_width() {
             "collection livedex, read bounded; 3 records are still to be ingested (1.5 s ago)",
             "explain: mode hybrid, fusion mean",
             "the score is the mean of both",
-            "50 candidates reranked, 12 of them remembered; 1 embeddings remembered",
+            "reranked: 50 candidates, 12 of them remembered; embeddings remembered: 1",
             "t[0]: ingested up to 8 of 11, 3 to come, said 1.5 s ago",
         ] {
             assert!(joined.contains(words), "no {words:?} at {width}:\n{text}");
         }
     }
+}
+
+#[test]
+fn of_many_passages_the_best_are_shown() {
+    let mut json = reply();
+    let passage = json["hits"][0]["passages"][0].clone();
+    json["hits"][0]["passages"] = Value::Array(vec![passage; 7]);
+    let text = shown(&json, 110);
+    assert_eq!(text.matches("elsewhere").count(), 3, "{text}");
+    assert!(text.contains("+ 4 more of its chunks"), "{text}");
 }
 
 #[test]

@@ -61,11 +61,12 @@ pub(super) fn help() -> String {
         format!("  {typed:<38} {does}")
     });
     let lines: Vec<String> = lines.collect();
-    format!(
-        "Every other line is a question. A setting without a value is as if it had never been set.\n{}",
-        lines.join("\n")
-    )
+    format!("{HEAD}\n{}", lines.join("\n"))
 }
+
+const HEAD: &str = "\
+Every other line is a question. A setting without a value is as if it had never
+been set. Ctrl-C gives up a question.";
 
 /// Does what a line says, which begins behind its colon.
 pub(super) fn apply(settings: &mut Settings, line: &str) -> Result<Action, String> {

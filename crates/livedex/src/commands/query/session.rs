@@ -22,7 +22,7 @@ use super::{
     settings::Settings,
 };
 
-const GREETING: &str = "Each line is a question; :help lists what else there is, Ctrl-D ends, Ctrl-C gives up a question.";
+const GREETING: &str = "Each line is a question; :help lists what else there is, Ctrl-D ends.";
 
 struct Session {
     client: QueryClient,
