@@ -13,7 +13,7 @@ import sys
 import time
 
 import nats
-from nats.errors import NoRespondersError
+from nats.errors import NoRespondersError, NoServersError
 from nats.errors import TimeoutError as NatsTimeout
 
 SUBJECT = "livedex.query"
@@ -73,6 +73,10 @@ def written(path):
     return [{"topic": t, "partition": p, "offset": o} for (t, p), o in last.items()]
 
 
+async def lost(error):
+    print(f"nats: {error}", file=sys.stderr)
+
+
 async def main():
     parser = argparse.ArgumentParser(description="Asks a Livedex service over NATS.")
     parser.add_argument("question")
@@ -88,7 +92,12 @@ async def main():
     if args.after is not None:
         request["after"] = written(args.after)
 
-    connection = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"))
+    url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+    try:
+        # By itself it would try for two minutes, and print a traceback each time.
+        connection = await nats.connect(url, max_reconnect_attempts=1, error_cb=lost)
+    except NoServersError:
+        sys.exit("no connection to NATS: is NATS_URL right?")
     try:
         reply = await ask(connection, request, args.timeout_ms)
     except LivedexError as error:

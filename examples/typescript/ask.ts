@@ -113,8 +113,9 @@ if (values.after !== undefined) {
   query.after = written(values.after);
 }
 
-const connection = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
+let connection: NatsConnection | undefined;
 try {
+  connection = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
   const reply = await ask(connection, query, Number(values["timeout-ms"]));
   if (reply.degraded) console.error(`not all of it was reranked: ${reply.degraded.reason}`);
   for (const hit of reply.hits) {
@@ -129,8 +130,8 @@ try {
   } else if (error instanceof TimeoutError) {
     fail(`no answer within ${values["timeout-ms"]} ms`);
   } else {
-    throw error;
+    fail(String(error));
   }
 } finally {
-  await connection.close();
+  await connection?.close();
 }
