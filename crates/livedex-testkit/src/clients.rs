@@ -17,7 +17,7 @@ const INSTALL: Duration = Duration::from_secs(240);
 const MARKER: &str = ".complete";
 
 /// The oldest Node.js that the TypeScript client runs on.
-const NODE: u32 = 20;
+const NODE: u32 = 18;
 
 /// An example, by its folder in `examples/`.
 pub fn example(name: &str) -> PathBuf {
