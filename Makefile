@@ -93,7 +93,7 @@ lint: preflight ## formatting, clippy, documentation, licences
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
-	python3 -m compileall -q benches crates/livedex-model/fixtures crates/livedex-eval/fixtures
+	python3 -m compileall -q benches crates/livedex-model/fixtures crates/livedex-eval/fixtures examples/python
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: cargo deny (cargo install --locked cargo-deny)"; fi
 

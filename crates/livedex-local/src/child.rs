@@ -60,6 +60,15 @@ impl Child {
         log: &Path,
     ) -> Result<Self, LocalError> {
         command.stdin(Stdio::null());
+        Self::spawn_with_input(name, command, log)
+    }
+
+    /// The same with the input that it has been given, too.
+    pub fn spawn_with_input(
+        name: &'static str,
+        command: Command,
+        log: &Path,
+    ) -> Result<Self, LocalError> {
         let program = PathBuf::from(command.get_program());
         let process = spawn_bound(command).map_err(LocalError::io("cannot start", program))?;
         Ok(Self { name, process, log: log.to_owned(), status: None, grace: GRACE })

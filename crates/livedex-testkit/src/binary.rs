@@ -70,8 +70,36 @@ impl Livedex {
     /// Runs a command to its end. One that takes longer than `timeout` is killed, which is an
     /// error.
     pub fn run(&self, arguments: &[&str], timeout: Duration) -> Result<Finished> {
+        self.finish(self.start(arguments)?, arguments, timeout)
+    }
+
+    /// The same with this text as its standard input.
+    pub fn run_with_input(
+        &self,
+        arguments: &[&str],
+        input: &str,
+        timeout: Duration,
+    ) -> Result<Finished> {
+        self.finish(self.start_program(&self.binary, arguments, input)?, arguments, timeout)
+    }
+
+    /// Runs another program as `livedex` is run: in the same folder, with the same environment.
+    pub fn run_program(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+        timeout: Duration,
+    ) -> Result<Finished> {
+        self.finish(self.start_program(program, arguments, "")?, arguments, timeout)
+    }
+
+    fn finish(
+        &self,
+        mut running: Running,
+        arguments: &[&str],
+        timeout: Duration,
+    ) -> Result<Finished> {
         let started = Instant::now();
-        let mut running = self.start(arguments)?;
         let Some(status) = running.child.wait_timeout(timeout) else {
             running.child.kill();
             bail!(
@@ -87,13 +115,20 @@ impl Livedex {
 
     /// Starts a command without waiting for it.
     pub fn start(&self, arguments: &[&str]) -> Result<Running> {
+        self.start_program(&self.binary, arguments, "")
+    }
+
+    fn start_program(&self, program: &Path, arguments: &[&str], input: &str) -> Result<Running> {
         // One pair of files a run, since a folder sees many.
         let output = tempfile::Builder::new().prefix("run-").tempdir_in(self.dir.path())?.keep();
         let (stdout, stderr) = (output.join("stdout"), output.join("stderr"));
-        let mut command = Command::new(&self.binary);
+        let stdin = output.join("stdin");
+        fs::write(&stdin, input)?;
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.dir.path())
+            .stdin(File::open(&stdin)?)
             .stdout(File::create(&stdout)?)
             .stderr(File::create(&stderr)?)
             .env_remove("RUST_LOG");
@@ -103,7 +138,7 @@ impl Livedex {
             }
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let child = Child::spawn_with_output("livedex", command, &stderr)?;
+        let child = Child::spawn_with_input("livedex", command, &stderr)?;
         Ok(Running { child, stdout, stderr })
     }
 }

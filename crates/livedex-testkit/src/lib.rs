@@ -6,6 +6,7 @@
 //! - [`registry`]: a schema registry that stands in
 //! - [`servers`]: nats-server and Milvus Lite
 //! - [`binary`]: the `livedex` binary, run as a user runs it
+//! - [`clients`]: NATS clients of other languages
 //! - [`stack`]: Kafka, NATS and Milvus Lite for one test, and a worker's configuration for them
 //! - [`workload`]: documents, updates and deletions from a seed
 //! - [`poison`]: records that can never be processed
@@ -28,6 +29,7 @@ pub mod binary;
 pub mod broker;
 pub mod case;
 pub mod check;
+pub mod clients;
 pub mod crash;
 pub mod data;
 pub mod embedder;

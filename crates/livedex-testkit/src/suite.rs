@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{data, kafka::Kafka};
+use crate::{clients, data, kafka::Kafka};
 
 /// What a test may need of the machine. The embedded Kafka broker needs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Need {
     ApacheKafka,
     /// nats-server and Milvus Lite: Python (the environment is installed on first use).
     LocalServers,
+    /// Node.js and npm (what a program needs of them is installed on first use).
+    Node,
     /// oneDNN's shared library.
     OneDnn,
     /// A processor that multiplies bf16 numbers.
@@ -37,6 +39,7 @@ impl Need {
             Self::LocalServers => {
                 livedex_local::python::find().err().map(|error| error.to_string())
             }
+            Self::Node => clients::node_missing(),
             Self::OneDnn => livedex_onednn::library().err().map(|error| error.to_string()),
             Self::Bf16 => (!livedex_onednn::has_bf16())
                 .then(|| "this processor has neither AVX512-BF16 nor AMX".to_owned()),

@@ -26,6 +26,11 @@ const OPERATORS: &[&str] = &[
 /// What a field may be called.
 const FIELD_NAMES: &str = "document_id, tenant, updated_at or metadata.KEY";
 
+/// A filter as a person types it.
+pub fn print(filter: &Filter) -> String {
+    encode(filter).to_string()
+}
+
 /// Reads a filter that a person typed as JSON; the error says what is wrong with it.
 pub fn parse(json: &str) -> Result<Filter, FilterSyntax> {
     let json = serde_json::from_str(json)

@@ -7,11 +7,17 @@ use figment::value::Value;
 
 use crate::config::FlagOverride;
 
+mod ask;
 mod dlq;
 mod eval;
+mod values;
 
+pub(crate) use ask::{
+    DocumentsCommand, DocumentsGetArgs, EmbedArgs, QueryArgs, ReadArgs, RerankArgs, SearchArgs,
+};
 pub(crate) use dlq::{DlqCommand, DlqFilterArgs, DlqListArgs, DlqReplayArgs, DlqShowArgs};
 pub(crate) use eval::EvalArgs;
+pub(crate) use values::{AfterArg, ConsistencyArg, IncludeArg, ModeArg};
 
 /// Keeps a Milvus collection in step with Kafka topics and answers two-stage queries on it
 /// over NATS.
@@ -107,8 +113,15 @@ pub(crate) enum Command {
     Serve,
     /// Put files and folders of markdown, text or HTML onto the topic
     Publish(PublishArgs),
-    /// Ask a question over NATS
+    /// Ask a question over NATS, or one after the other (-i)
     Query(QueryArgs),
+    /// Read documents as they are in the collection
+    #[command(subcommand)]
+    Documents(DocumentsCommand),
+    /// Score texts of your own with the service's reranker
+    Rerank(RerankArgs),
+    /// Embed texts with the service's embedder, as JSON
+    Embed(EmbedArgs),
     /// Lag, watermarks, rows and models, and what running workers know of themselves
     Status(StatusArgs),
     /// List, show and replay dead letters: records that could not be processed
@@ -170,40 +183,6 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: Option<String>,
     /// Print where every record went, as JSON lines
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Arguments of `query`.
-#[derive(Debug, Args)]
-pub(crate) struct QueryArgs {
-    /// The question
-    pub(crate) text: String,
-    /// How many hits [default: the service's]
-    #[arg(long, short = 'k')]
-    pub(crate) top_k: Option<usize>,
-    /// How many candidates stage 1 hands to stage 2 [default: the service's]
-    #[arg(long)]
-    pub(crate) candidates: Option<usize>,
-    /// Only documents of this tenant
-    #[arg(long)]
-    pub(crate) tenant: Option<String>,
-    /// A filter as JSON: '{"eq": {"field": "metadata.lang", "value": "en"}}'
-    #[arg(long, value_name = "JSON")]
-    pub(crate) filter: Option<String>,
-    /// The task, for models that follow instructions
-    #[arg(long)]
-    pub(crate) instruction: Option<String>,
-    /// Stage 1 only
-    #[arg(long)]
-    pub(crate) no_rerank: bool,
-    /// See everything written before now (waits for Milvus' time tick)
-    #[arg(long)]
-    pub(crate) strong: bool,
-    /// Milliseconds to wait for the answer
-    #[arg(long, default_value_t = 30_000, value_name = "MS")]
-    pub(crate) timeout_ms: u64,
-    /// Print the reply as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

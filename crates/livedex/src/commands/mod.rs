@@ -4,22 +4,25 @@ use std::process::ExitCode;
 
 use crate::{
     catch_up,
-    cli::{Cli, Command, ModelsCommand},
+    cli::{Cli, Command, DocumentsCommand, ModelsCommand},
     config,
     worker::{self, Roles},
 };
 
+mod answer;
 mod check;
 mod dlq;
+mod documents;
 mod eval;
 mod files;
 mod models;
 mod publish;
 mod query;
+mod refusal;
 mod sample;
 mod schema;
+mod scoring;
 mod status;
-mod table;
 
 impl Command {
     /// Whether the command runs until it is stopped, and so logs its progress.
@@ -38,6 +41,9 @@ pub(crate) async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => worker::run(read()?, Roles { ingest: false, serve: true }).await,
         Command::Publish(args) => publish::run(&read()?, args).await,
         Command::Query(args) => query::run(&read()?, args).await,
+        Command::Documents(DocumentsCommand::Get(args)) => documents::get(&read()?, args).await,
+        Command::Rerank(args) => scoring::rerank(&read()?, args).await,
+        Command::Embed(args) => scoring::embed(&read()?, args).await,
         Command::Status(args) => status::run(&read()?, args).await,
         Command::Dlq(command) => dlq::run(&read()?, command).await,
         Command::Eval(args) => eval::run(read()?, args).await,
