@@ -50,90 +50,97 @@ pub async fn announce(nats: NatsConfig, look: Look, shutdown: CancellationToken)
             return tracing::warn!("query workers do not hear of watermarks: {error}");
         }
     };
-    let mut announcer = Announcer {
-        worker: client.new_inbox(),
-        subject: nats.subject("watermarks"),
-        bucket: bucket(&client, &nats).await,
-        client,
-        look,
-        said: HashMap::new(),
-        kept: HashMap::new(),
-    };
-    let mut ticks = tokio::time::interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut repeat_at = Instant::now();
-    loop {
-        let is_last = tokio::select! {
-            _ = ticks.tick() => false,
-            () = shutdown.cancelled() => true,
-        };
-        let is_repeat = is_last || Instant::now() >= repeat_at;
-        if is_repeat {
-            repeat_at = Instant::now() + REPEAT;
-        }
-        announcer.say(is_repeat).await;
-        if is_last {
-            let _ = tokio::time::timeout(LAST_WORDS, announcer.client.flush()).await;
-            return;
-        }
-    }
+    let ingester = Ingester { worker: client.new_inbox(), client, nats, look };
+    // Side by side: a JetStream that does not answer holds up nothing.
+    tokio::join!(ingester.say(&shutdown), ingester.keep(&shutdown));
+    let _ = tokio::time::timeout(LAST_WORDS, ingester.client.flush()).await;
 }
 
-struct Announcer {
+struct Ingester {
     client: Client,
+    nats: NatsConfig,
+    look: Look,
     /// Its name among workers: as random as an inbox.
     worker: String,
-    subject: String,
-    bucket: Option<kv::Store>,
-    look: Look,
-    /// What was said last of each entry.
-    said: HashMap<(String, String), Vec<PartitionWatermark>>,
-    /// What the bucket has, by key.
-    kept: HashMap<String, PartitionWatermark>,
 }
 
-impl Announcer {
-    /// Says what has moved, or everything.
-    async fn say(&mut self, everything: bool) {
-        for mut entry in (self.look)() {
-            if entry.partitions.is_empty() {
-                continue;
-            }
-            let key = (entry.identity.clone(), entry.topic.clone());
-            if !everything && self.said.get(&key) == Some(&entry.partitions) {
-                continue;
-            }
-            entry.worker.clone_from(&self.worker);
-            entry.at = now_ms();
-            let body = entry.to_json().into();
-            if self.client.publish(self.subject.clone(), body).await.is_err() {
-                // The connection is closed for good, which only a stop does.
-                return;
-            }
-            self.said.insert(key, entry.partitions.clone());
+impl Ingester {
+    /// Where it is now, as far as it has anything.
+    fn look(&self) -> impl Iterator<Item = WatermarksV1> {
+        let at = now_ms();
+        let said = (self.look)().into_iter().filter(|entry| !entry.partitions.is_empty());
+        said.map(move |entry| WatermarksV1 { worker: self.worker.clone(), at, ..entry })
+    }
+
+    /// Says what has moved, and from time to time everything.
+    async fn say(&self, shutdown: &CancellationToken) {
+        let subject = self.nats.subject("watermarks");
+        let mut said: HashMap<(String, String), Vec<PartitionWatermark>> = HashMap::new();
+        let mut ticks = tokio::time::interval(LOOK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut repeat_at = Instant::now();
+        loop {
+            let is_last = tokio::select! {
+                _ = ticks.tick() => false,
+                () = shutdown.cancelled() => true,
+            };
+            let everything = is_last || Instant::now() >= repeat_at;
             if everything {
-                self.keep(&entry).await;
+                repeat_at = Instant::now() + REPEAT;
+            }
+            for entry in self.look() {
+                let key = (entry.identity.clone(), entry.topic.clone());
+                if !everything && said.get(&key) == Some(&entry.partitions) {
+                    continue;
+                }
+                if self.client.publish(subject.clone(), entry.to_json().into()).await.is_err() {
+                    // The connection is closed for good.
+                    return;
+                }
+                said.insert(key, entry.partitions);
+            }
+            if is_last {
+                return;
             }
         }
     }
 
     /// Keeps what has changed since it was kept last.
-    async fn keep(&mut self, entry: &WatermarksV1) {
-        let Some(bucket) = &self.bucket else { return };
-        for partition in &entry.partitions {
-            let key = key(&entry.identity, &entry.topic, partition.partition);
-            if self.kept.get(&key) == Some(partition) {
-                continue;
+    async fn keep(&self, shutdown: &CancellationToken) {
+        let bucket = tokio::select! {
+            bucket = bucket(&self.client, &self.nats) => bucket,
+            () = shutdown.cancelled() => return,
+        };
+        let Some(bucket) = bucket else { return };
+        let mut kept: HashMap<String, PartitionWatermark> = HashMap::new();
+        let mut ticks = tokio::time::interval(REPEAT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_last = tokio::select! {
+                _ = ticks.tick() => false,
+                () = shutdown.cancelled() => true,
+            };
+            let keeping = self.keep_once(&bucket, &mut kept);
+            if is_last {
+                let _ = tokio::time::timeout(LAST_WORDS, keeping).await;
+                return;
             }
-            let one = WatermarksV1 { partitions: vec![*partition], ..entry.clone() };
-            match bucket.put(&key, one.to_json().into()).await {
-                Ok(_) => {
-                    self.kept.insert(key, *partition);
+            keeping.await;
+        }
+    }
+
+    async fn keep_once(&self, bucket: &kv::Store, kept: &mut HashMap<String, PartitionWatermark>) {
+        for entry in self.look() {
+            for partition in &entry.partitions {
+                let key = key(&entry.identity, &entry.topic, partition.partition);
+                if kept.get(&key) == Some(partition) {
+                    continue;
                 }
-                Err(error) => {
-                    tracing::debug!(error = one_line(&error), "a watermark was not kept");
-                    return;
+                let one = WatermarksV1 { partitions: vec![*partition], ..entry.clone() };
+                if let Err(error) = bucket.put(&key, one.to_json().into()).await {
+                    return tracing::debug!(error = one_line(&error), "a watermark was not kept");
                 }
+                kept.insert(key, *partition);
             }
         }
     }

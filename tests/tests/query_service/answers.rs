@@ -160,6 +160,10 @@ pub(crate) async fn discovery(url: String) -> Result<()> {
     ensure!(info["name"] == "livedex" && info["metadata"]["collection"] == "fakes", "{info}");
     ensure!(info["metadata"]["reranker_fingerprint"] == "fake-reranker-1");
     let endpoints = info["endpoints"].as_array().unwrap();
+    let subjects: Vec<&str> =
+        endpoints.iter().filter_map(|endpoint| endpoint["subject"].as_str()).collect();
+    let expected = ["query", "retrieve", "rerank", "embed", "documents.get", "status"];
+    ensure!(subjects == expected.map(|name| format!("livedex.{name}")), "{subjects:?}");
     let query = endpoints.iter().find(|endpoint| endpoint["name"] == "query").unwrap();
     ensure!(query["subject"] == "livedex.query" && query["queue_group"] == "livedex", "{query}");
     for name in ["query.v1", "reply.v1", "error.v1"] {
@@ -179,6 +183,12 @@ pub(crate) async fn discovery(url: String) -> Result<()> {
     };
     let query = until("both requests are counted", Duration::from_secs(10), counted).await?;
     ensure!(query["data"]["in_flight"] == 0 && query["data"]["member"] == true, "{query}");
+    let data = &query["data"];
+    ensure!(data["embedder"] == "fake-embedder-1" && data["reranker"] == "fake-reranker-1");
+    ensure!(data["lag"] == json!({"fakes": null, "others": null}), "{data}");
+    ensure!(data["model_queues"] == json!({"query": 0, "ingest": 0}), "{data}");
+    ensure!(query["num_errors"] == 1 && query["last_error"].as_str().unwrap().starts_with("400:"));
+    ensure!(query["processing_time"].as_u64().is_some_and(|ns| ns > 0), "{query}");
 
     running.stop().await?;
     let reply = raw(&url, |raw| raw.request("$SRV.PING.livedex", &[], b"")).await?;
