@@ -1,6 +1,6 @@
 //! The programs in `examples/`, run against a service: what they print is what `livedex query` finds.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         .run()
 }
 
-fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> {
+fn finds_what_livedex_finds(interpreter: &Path, script: &Path) -> Result<()> {
     let stack = Stack::start(Broker::start_embedded()?)?;
     let mut livedex = Livedex::new(&stack.config())?;
     livedex.env("NATS_URL", stack.nats_url());
