@@ -1,14 +1,16 @@
 //! The programs in `examples/`, run against a service: what they print is what `livedex query` finds.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use livedex_testkit::{Broker, Livedex, Need, Stack, Suite, clients, stack::runtime, wait::until};
+use anyhow::{Context as _, Result, ensure};
+use livedex_testkit::{
+    Broker, Livedex, Need, Stack, Suite, clients,
+    responder::{Asked, Responder, Scripted},
+    stack::runtime,
+    wait::until,
+};
 use serde_json::{Value, json};
 
 /// For one command, and a busy machine.
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         .run()
 }
 
-fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> {
+fn finds_what_livedex_finds(interpreter: &Path, script: &Path) -> Result<()> {
     let stack = Stack::start(Broker::start_embedded()?)?;
     let mut livedex = Livedex::new(&stack.config())?;
     livedex.env("NATS_URL", stack.nats_url());
@@ -43,11 +45,18 @@ fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> 
     ensure!(finished.status.code() == Some(1), "{}", finished.status);
     ensure!(finished.stderr.contains("nobody listens on livedex.query"), "{}", finished.stderr);
 
-    let busy = Busy::listen(stack.nats_url())?;
+    let busy = r#"{"code": "overloaded", "message": "busy", "retry_after_ms": 60}"#;
+    let answer = r#"{"hits": [{"chunk_id": "c", "score": 0.5, "document_id": "d"}]}"#;
+    let answers = vec![
+        Scripted { status: Some(429), body: busy.to_owned() },
+        Scripted { status: None, body: answer.to_owned() },
+    ];
+    let responder = Responder::listen(stack.nats_url(), "livedex.query", answers)?;
     let finished = example(&["herons"])?.success()?;
     ensure!(finished.stderr.contains("overloaded: busy; asking again in "), "{}", finished.stderr);
     ensure!(finished.stdout == "c\t0.500\td\n", "{}", finished.stdout);
-    let deadlines = busy.end()?;
+    let asked = responder.end()?;
+    let deadlines: Vec<u64> = asked.iter().map(Asked::deadline_ms).collect::<Result<_>>()?;
     ensure!(deadlines.len() == 2 && deadlines[0] == 5000 && deadlines[1] < 4950, "{deadlines:?}");
 
     // Asked right after writing, it finds what was written, in its language.
@@ -94,63 +103,6 @@ fn finds_what_livedex_finds(interpreter: &Path, script: &PathBuf) -> Result<()> 
     }
     Ok(())
 }
-
-/// A service that refuses its first request and answers its second, in NATS' own protocol.
-struct Busy(JoinHandle<Result<Vec<u64>>>);
-
-impl Busy {
-    fn listen(url: &str) -> Result<Self> {
-        let mut server = TcpStream::connect(url.trim_start_matches("nats://"))?;
-        server.set_read_timeout(Some(SOON))?;
-        let mut lines = BufReader::new(server.try_clone()?);
-        let connect = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n";
-        write!(server, "{connect}SUB livedex.query 1\r\nPING\r\n")?;
-        let mut line = String::new();
-        while line.trim_end() != "PONG" {
-            line.clear();
-            ensure!(lines.read_line(&mut line)? > 0, "the server went away");
-        }
-        Ok(Self(thread::spawn(move || {
-            let refused = Self::answer(&mut server, &mut lines, BUSY_HEADERS, BUSY)?;
-            let answered = Self::answer(&mut server, &mut lines, "NATS/1.0\r\n\r\n", ANSWER)?;
-            Ok(vec![refused, answered])
-        })))
-    }
-
-    /// Answers the next request, and says which deadline it had.
-    fn answer(
-        server: &mut TcpStream,
-        lines: &mut BufReader<TcpStream>,
-        headers: &str,
-        body: &str,
-    ) -> Result<u64> {
-        let (mut reply_to, mut line) = (String::new(), String::new());
-        loop {
-            line.clear();
-            ensure!(lines.read_line(&mut line)? > 0, "the server went away");
-            // HMSG <subject> <subscription> <reply-to> <bytes of headers> <bytes>
-            if let Some(message) = line.strip_prefix("HMSG ") {
-                reply_to = message.split(' ').nth(2).context("no reply subject")?.to_owned();
-            } else if let Some(ms) = line.strip_prefix("Livedex-Deadline-Ms:") {
-                let ms = ms.trim().parse()?;
-                let (n_headers, n_all) = (headers.len(), headers.len() + body.len());
-                write!(server, "HPUB {reply_to} {n_headers} {n_all}\r\n{headers}{body}\r\n")?;
-                return Ok(ms);
-            }
-        }
-    }
-
-    fn end(self) -> Result<Vec<u64>> {
-        self.0.join().map_err(|_| anyhow!("the service that refuses has panicked"))?
-    }
-}
-
-const BUSY_HEADERS: &str =
-    "NATS/1.0\r\nNats-Service-Error-Code: 429\r\nNats-Service-Error: busy\r\n\r\n";
-
-const BUSY: &str = r#"{"code": "overloaded", "message": "busy", "retry_after_ms": 60}"#;
-
-const ANSWER: &str = r#"{"hits": [{"chunk_id": "c", "score": 0.5, "document_id": "d"}]}"#;
 
 /// What the examples print of a reply.
 fn lines(reply: &Value) -> Option<Vec<String>> {

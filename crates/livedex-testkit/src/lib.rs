@@ -6,6 +6,7 @@
 //! - [`registry`]: a schema registry that stands in
 //! - [`servers`]: nats-server and Milvus Lite
 //! - [`binary`]: the `livedex` binary, run as a user runs it
+//! - [`responder`]: a service that answers as it is told
 //! - [`clients`]: NATS clients of other languages
 //! - [`stack`]: Kafka, NATS and Milvus Lite for one test, and a worker's configuration for them
 //! - [`workload`]: documents, updates and deletions from a seed
@@ -41,6 +42,7 @@ pub mod poison;
 pub mod proxy;
 pub mod query;
 pub mod registry;
+pub mod responder;
 pub mod rows;
 pub mod sampler;
 pub mod servers;

@@ -12,6 +12,7 @@ use asked::{Asked, SOON, Shared};
 mod asked;
 mod interactive;
 mod mistakes;
+mod scripted;
 
 fn main() -> ExitCode {
     let shared = Shared::default();
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
     let suite = test(suite, "wrong_values_are_named", mistakes::wrong_values_are_named);
     let suite = test(suite, "what_is_not_there_yet_is_listed", mistakes::not_yet);
     drop(shared);
+    let suite = suite
+        .test("a_document_is_read_page_by_page", &[Need::LocalServers], scripted::document)
+        .test("what_comes_with_a_hit_is_shown_around_it", &[Need::LocalServers], scripted::around)
+        .test("every_refusal_says_what_to_do", &[Need::LocalServers], scripted::refusals);
     suite.run()
 }
 
