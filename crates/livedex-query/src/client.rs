@@ -27,9 +27,7 @@ use livedex_wire::{
 use crate::{
     config::NatsConfig,
     connect::{Connection, NatsError, connect, one_line},
-    deadline::DEADLINE_HEADER,
-    discovery::SERVICE_NAME,
-    endpoint::Endpoint,
+    endpoint::{DEADLINE_HEADER, Endpoint, SERVICE_NAME},
 };
 
 /// How long to wait for a further instance after one has answered.

@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::QueryError;
 
-/// The header with the milliseconds that the caller still waits.
-pub const DEADLINE_HEADER: &str = "Livedex-Deadline-Ms";
-
 /// The longest deadline, in milliseconds; a longer one counts as this. A request holds one of the
 /// places in flight until its deadline at most.
 pub const MAX_DEADLINE_MS: u64 = 120_000;

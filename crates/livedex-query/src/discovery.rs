@@ -20,13 +20,12 @@ use futures::{StreamExt, stream::select_all};
 use livedex_wire::time::format_millis;
 use serde_json::{Value, json};
 
-use crate::{config::NatsConfig, endpoint::Endpoint, freshness::now_ms, status::Report};
-
-/// The service's name in discovery.
-pub const SERVICE_NAME: &str = "livedex";
-
-/// The service's version in discovery.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+use crate::{
+    config::NatsConfig,
+    endpoint::{Endpoint, SERVICE_NAME, VERSION},
+    freshness::now_ms,
+    status::Report,
+};
 
 const DESCRIPTION: &str = "Two-stage search over Milvus collections kept in step with Kafka";
 

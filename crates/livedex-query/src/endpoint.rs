@@ -1,8 +1,17 @@
-//! The endpoints of the service: names, subjects, contracts.
+//! What the service and its endpoints are called: names, subjects, headers, contracts.
 
 use std::collections::HashMap;
 
 use livedex_wire::schemas;
+
+/// The service's name in discovery.
+pub const SERVICE_NAME: &str = "livedex";
+
+/// The service's version in discovery.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The header with the milliseconds that the caller still waits.
+pub const DEADLINE_HEADER: &str = "Livedex-Deadline-Ms";
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

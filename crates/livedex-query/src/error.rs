@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use livedex_wire::error::{ErrorBody, ErrorCode, Missing};
 
-use crate::deadline::DEADLINE_HEADER;
+use crate::endpoint::DEADLINE_HEADER;
 
 /// When records that are not there yet may be: ingesters say every second where they are.
 const NOT_YET_RETRY_MS: u64 = 1000;

@@ -24,8 +24,8 @@ use livedex_wire::{
 
 use crate::{
     admission::{Admission, Place},
-    deadline::{DEADLINE_HEADER, Deadline},
-    endpoint::Endpoint,
+    deadline::Deadline,
+    endpoint::{DEADLINE_HEADER, Endpoint},
     error::QueryError,
     reply::{self, About},
     rerank::Degraded,

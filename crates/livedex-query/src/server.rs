@@ -40,8 +40,6 @@ use crate::{
     watermarks,
 };
 
-pub use crate::discovery::SERVICE_NAME;
-
 /// `status` requests answered at once; each asks the collections for their numbers of rows.
 const MAX_STATUS_IN_FLIGHT: usize = 4;
 

@@ -11,7 +11,7 @@ use livedex_wire::{
 
 use crate::{
     admission::Admission,
-    discovery::VERSION,
+    endpoint::VERSION,
     service::{Searched, Service},
 };
 

@@ -109,7 +109,11 @@ impl Ingester {
     async fn keep(&self, shutdown: &CancellationToken) {
         let bucket = tokio::select! {
             bucket = bucket(&self.client, &self.nats) => bucket,
-            () = shutdown.cancelled() => return,
+            () = async {
+                // Also an ingester that was there for a moment only leaves its last word.
+                shutdown.cancelled().await;
+                tokio::time::sleep(LAST_WORDS).await;
+            } => return,
         };
         let Some(bucket) = bucket else { return };
         let mut kept: HashMap<String, PartitionWatermark> = HashMap::new();

@@ -7,12 +7,13 @@ use crate::asked::{Asked, SOON};
 /// By the command line itself, or by the service with field, limit and what to do.
 pub(crate) fn wrong_values_are_named(asked: &Asked) -> Result<()> {
     let filter = r#"{"eq": {"field": "lang", "value": "en"}}"#;
-    let cases: [(&[&str], i32, &[&str]); 16] = [
+    let cases: [(&[&str], i32, &[&str]); 17] = [
         (&["query"], 2, &["<TEXT>"]),
         (&["query", "q", "-i"], 2, &["--interactive"]),
         (&["query", "q", "--mode", "vector"], 2, &["dense, bm25, hybrid"]),
         (&["query", "q", "--group-by", "author"], 2, &["document"]),
         (&["query", "q", "--include", "words"], 2, &["text, metadata, vectors"]),
+        (&["query", "q", "--min-score", "nan"], 2, &["--min-score", "expected a number"]),
         (&["query", "q", "--after", "t@1"], 2, &["TOPIC[PARTITION]@OFFSET"]),
         (&["query", "q", "--strong", "--consistency", "bounded"], 2, &["--consistency"]),
         (&["query", "q", "--include", "none,text"], 1, &["none stands alone"]),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::values::{AfterArg, ConsistencyArg, GroupByArg, IncludeArg, KindArg, ModeArg};
+use super::values::{AfterArg, ConsistencyArg, GroupByArg, IncludeArg, KindArg, ModeArg, score};
 
 /// What every request takes.
 #[derive(Debug, Clone, Args)]
@@ -110,7 +110,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) neighbours: usize,
     /// Only hits whose final score is at least this, from 0 to 1
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = score)]
     pub(crate) min_score: Option<f32>,
     /// Show how the answer came about: routes, caches, fusion, watermarks
     #[arg(long)]

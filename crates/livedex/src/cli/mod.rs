@@ -17,7 +17,7 @@ pub(crate) use ask::{
 };
 pub(crate) use dlq::{DlqCommand, DlqFilterArgs, DlqListArgs, DlqReplayArgs, DlqShowArgs};
 pub(crate) use eval::EvalArgs;
-pub(crate) use values::{AfterArg, ConsistencyArg, IncludeArg, ModeArg};
+pub(crate) use values::{AfterArg, ConsistencyArg, IncludeArg, ModeArg, score};
 
 /// Keeps a Milvus collection in step with Kafka topics and answers two-stage queries on it
 /// over NATS.

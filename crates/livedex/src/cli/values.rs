@@ -112,9 +112,23 @@ impl FromStr for AfterArg {
     }
 }
 
+/// A score: any number, but a number. JSON has no other, and would say nothing at all.
+pub(crate) fn score(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number: &f32| number.is_finite());
+    number.ok_or_else(|| "expected a number, such as 0.5".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_score_is_a_number() {
+        assert_eq!(score("0.25"), Ok(0.25));
+        for text in ["", "half", "nan", "inf", "-inf", "1e99"] {
+            assert!(score(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_record_is_a_topic_a_partition_and_an_offset() {

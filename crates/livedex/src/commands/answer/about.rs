@@ -73,7 +73,8 @@ fn explained(explain: &Explain) -> Vec<String> {
 
 fn watermark(at: &Watermark) -> String {
     let end = match (at.end, at.lag) {
-        (Some(end), Some(lag)) => format!(" of {end}, {lag} to come"),
+        // The end is asked for less often, and may be behind.
+        (Some(end), Some(lag)) => format!(" of {}, {lag} to come", end.max(at.watermark)),
         _ => String::new(),
     };
     let Watermark { topic, partition, watermark, age_ms, .. } = at;

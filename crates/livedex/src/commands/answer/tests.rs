@@ -131,6 +131,15 @@ fn a_text_that_did_not_fit_is_told_from_one_that_was_not_wanted() {
 }
 
 #[test]
+fn an_end_that_is_behind_its_watermark_is_not_shown() {
+    let mut json = reply();
+    json["watermarks"][0]["end"] = json!(5);
+    json["watermarks"][0]["lag"] = json!(0);
+    let text = shown(&json, 110);
+    assert!(text.contains("ingested up to 8 of 8, 0 to come"), "{text}");
+}
+
+#[test]
 fn without_hits_and_without_an_ingester_that_is_said() {
     let mut json = reply();
     json["hits"] = json!([]);

@@ -7,7 +7,7 @@ use livedex_core::ids::Tenant;
 use livedex_wire::filter;
 
 use super::{request::parts, settings::Settings};
-use crate::cli::{AfterArg, ConsistencyArg, IncludeArg, ModeArg};
+use crate::cli::{AfterArg, ConsistencyArg, IncludeArg, ModeArg, score};
 
 /// What a line asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,12 @@ const COMMANDS: [(&str, &str, &str); 24] = [
     ("rerank", "on|off", "whether stage 2 runs"),
     ("stage-1", "on|off", "ask stage 1 alone, on its own subject"),
     ("filter", "JSON", "only chunks that match"),
-    ("tenant", "NAME", "only of this tenant; \"\" is the default one"),
+    ("tenant", "NAME", "only its documents; \"\" is the default"),
     ("collection", "NAME", "where to look"),
     ("instruction", "TEXT", "the task, for models that follow one"),
     ("group", "on|off", "one hit for each document"),
     ("neighbours", "N", "chunks on each side of a hit"),
-    ("min-score", "X", "only hits with at least this score, 0..1"),
+    ("min-score", "X", "hits with at least this score, 0..1"),
     ("consistency", "strong|bounded|eventually", "how fresh the data must be"),
     ("after", "TOPIC[P]@OFFSET", "wait for this record too"),
     ("include", "text,metadata,vectors", "what comes with a hit, or none"),
@@ -99,7 +99,10 @@ pub(super) fn apply(settings: &mut Settings, line: &str) -> Result<Action, Strin
         "instruction" => request.instruction = given.map(str::to_owned),
         "group" => request.group_by_document = switch(name, given, false)?,
         "neighbours" => request.neighbours = number(name, given)?.unwrap_or(0),
-        "min-score" => request.min_score = number(name, given)?,
+        "min-score" => {
+            let score = given.map(score).transpose();
+            request.min_score = score.map_err(|error| format!(":min-score: {error}"))?;
+        }
         "consistency" => {
             request.consistency = named::<ConsistencyArg>(name, given)?.map(Into::into);
         }

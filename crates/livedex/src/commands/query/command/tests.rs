@@ -54,7 +54,10 @@ fn settings_are_set_and_taken_back() {
     assert!(request.filter.is_some() && request.group_by_document && request.explain);
     assert!(!request.rerank && !request.include_text && request.include_metadata);
     assert!(changed.stage_1 && changed.json && changed.shows_metadata);
-    for (name, value) in [("tenant", "acme"), ("collection", "docs"), ("instruction", "find it")] {
+    let filter = r#"{"exists":{"field":"metadata.lang"}}"#;
+    for (name, value) in
+        [("filter", filter), ("tenant", "acme"), ("collection", "docs"), ("instruction", "find it")]
+    {
         assert!(changed.list().contains(&format!(":{name:<12} {value}")), "{}", changed.list());
     }
 
@@ -97,6 +100,7 @@ fn mistakes_say_what_there_is() {
         ("show 0", "number of a hit, from 1"),
         ("after t@0", "TOPIC[PARTITION]@OFFSET"),
         ("filter {", ":filter"),
+        ("min-score nan", ":min-score: expected a number"),
         ("include words", "text, metadata, vectors, none"),
         ("timeout", "milliseconds"),
     ] {
