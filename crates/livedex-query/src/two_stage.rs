@@ -1,6 +1,6 @@
 //! One query from its text to its hits.
 //!
-//! Stage 1 finds candidates ([`retrieve`](crate::retrieve)), stage 2 scores each of them with the query,
+//! Stage 1 finds candidates (`retrieve`), stage 2 scores each of them with the query,
 //! read as it was embedded (title, headings, text), and both scores are fused. Every step ends at the
 //! deadline. When stage 2 cannot score all of them, the answer says so: never silently.
 
