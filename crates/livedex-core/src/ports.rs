@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::{
     deletion::{Deletion, DeletionId},
     document::Change,
+    filter::Filter,
     ids::{ChunkId, DocumentKey},
     lease::Lease,
     query::{Candidate, Passage, PassageRequest, SearchRequest},
@@ -154,6 +155,11 @@ pub trait Retriever: Send + Sync {
     fn identity(&self) -> &str;
     /// Whether it can search by words ([`crate::query::Route::Bm25`]).
     fn has_bm25(&self) -> bool;
+    /// Whether it can search with this filter, or why not, for the caller: without a value of the
+    /// filter. A filter that is valid may still name what the collection cannot look up.
+    fn check(&self, _filter: &Filter) -> Result<(), String> {
+        Ok(())
+    }
     /// The best chunks, best first; equal ones by key.
     async fn search(&self, request: &SearchRequest) -> Result<Vec<Candidate>, ServiceError>;
     /// The chunks at these places, in the order of the spans and then of their ordinals; each place

@@ -130,7 +130,8 @@ pub fn normal(score: f32, only: Option<Scale>, n_routes: usize) -> f32 {
 /// Ranks what stage 1 found, best first.
 ///
 /// `rerank_scores` holds a probability for each of them, in order; `None`, or nothing at all, where it was
-/// not scored, which counts as probability 0, as NaN does. Without it the final score is
+/// not scored, which counts as probability 0, as NaN does; what was not scored never comes before what
+/// was. Without it the final score is
 /// [`Retrieved::normal`]. Equal scores are ordered as stage 1 ordered them, so that the same
 /// candidates always give the same hits. Ranks count from 1.
 pub fn rank(
@@ -165,13 +166,23 @@ pub fn rank(
         })
         .collect();
     if rerank_scores.is_some() {
+        let scored = hits.iter().filter(|hit| hit.rerank_score.is_some());
+        let least = scored.map(|hit| hit.score).fold(f32::INFINITY, f32::min);
+        for hit in hits.iter_mut().filter(|hit| hit.rerank_score.is_none()) {
+            hit.score = hit.score.min(least);
+        }
         // The sort is stable: equal probabilities keep the order of stage 1.
         hits.sort_by(|a, b| by(a.rerank_score.unwrap_or(-1.0), b.rerank_score.unwrap_or(-1.0)));
         for (index, hit) in hits.iter_mut().enumerate() {
             hit.rerank_rank = hit.rerank_score.map(|_| index + 1);
         }
     }
-    hits.sort_by(|a, b| by(a.score, b.score).then_with(|| a.retrieve_rank.cmp(&b.retrieve_rank)));
+    let is_unscored = |hit: &Hit| rerank_scores.is_some() && hit.rerank_score.is_none();
+    hits.sort_by(|a, b| {
+        by(a.score, b.score)
+            .then_with(|| is_unscored(a).cmp(&is_unscored(b)))
+            .then_with(|| a.retrieve_rank.cmp(&b.retrieve_rank))
+    });
     hits
 }
 

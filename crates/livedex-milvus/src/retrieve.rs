@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use livedex_core::{
+    filter::Filter,
     ids::ChunkId,
     ports::{Retriever, ServiceError},
     query::{Candidate, Consistency, Passage, PassageRequest, Route, SearchRequest},
@@ -63,6 +64,10 @@ impl Retriever for Collection {
 
     fn identity(&self) -> &str {
         &self.info().identity
+    }
+
+    fn check(&self, filter: &Filter) -> Result<(), String> {
+        render(Some(filter), None).map(drop).map_err(|error| error.to_string())
     }
 
     fn has_bm25(&self) -> bool {

@@ -65,13 +65,22 @@ struct Measured {
     last: Option<Instant>,
 }
 
-/// A request that was let in. Dropping it makes room.
+/// A request that was let in. Dropping it makes room, and what it took counts only if it was
+/// [answered](Place::answered): failures may be quick.
 #[derive(Debug)]
 pub struct Place {
     admission: Arc<Admission>,
     came: Instant,
     /// How many were in flight before it.
     before: usize,
+    is_answered: bool,
+}
+
+impl Place {
+    /// It was answered: makes room, and counts.
+    pub fn answered(mut self) {
+        self.is_answered = true;
+    }
 }
 
 /// Why a request is not let in.
@@ -101,7 +110,7 @@ impl Admission {
                 if before == 0 {
                     measured.last = Some(now);
                 }
-                Ok(Place { admission: self.clone(), came: now, before })
+                Ok(Place { admission: self.clone(), came: now, before, is_answered: false })
             }
             Err(_) => Err(Full { limit, retry_after: self.retry_after() }),
         }
@@ -142,6 +151,11 @@ impl Admission {
     fn leave(&self, place: &Place, now: Instant) {
         let others = self.in_flight.fetch_sub(1, Ordering::AcqRel) - 1;
         let mut measured = self.measured();
+        if !place.is_answered {
+            // The time until the next answer is not known.
+            measured.last = None;
+            return;
+        }
         let took = now.saturating_duration_since(place.came);
         if place.before <= NEARLY_IDLE {
             average(&mut measured.alone, took);
@@ -194,8 +208,9 @@ mod tests {
             let places: Vec<Place> =
                 (0..at_once).map_while(|_| admission.enter(now).ok()).collect();
             let each = time / u32::try_from(places.len()).unwrap();
-            for place in places {
+            for mut place in places {
                 now += each;
+                place.is_answered = true;
                 admission.leave(&place, now);
                 std::mem::forget(place);
             }
@@ -232,13 +247,24 @@ mod tests {
         for _ in 0..100 {
             let places: Vec<Place> = (0..8).map(|_| admission.enter(now).unwrap()).collect();
             now += Duration::from_millis(100);
-            for place in places {
+            for mut place in places {
+                place.is_answered = true;
                 admission.leave(&place, now);
                 std::mem::forget(place);
             }
         }
         // 64, give or take what the last answers weigh: eight come at once.
         assert!((40..=110).contains(&admission.limit()), "{}", admission.limit());
+    }
+
+    #[test]
+    fn failures_are_no_answers() {
+        let admission = admission(64, 8.0);
+        run(&admission, 1, Duration::from_millis(100), 50);
+        for _ in 0..100 {
+            drop(admission.enter(Instant::now()).unwrap());
+        }
+        assert_eq!((admission.limit(), admission.in_flight()), (8, 0));
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Deadline {
         self.reply_by
     }
 
+    /// The same, a little later.
+    pub(crate) fn later(self, by: Duration) -> Self {
+        Self { reply_by: self.reply_by + by }
+    }
+
     /// Whether there is no time left.
     pub fn has_passed(self) -> bool {
         Instant::now() >= self.reply_by

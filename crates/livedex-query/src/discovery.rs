@@ -35,26 +35,21 @@ pub(crate) struct Counters {
     requests: AtomicU64,
     errors: AtomicU64,
     nanoseconds: AtomicU64,
-    /// By outcome, and the last error as `code:message`.
+    /// By outcome, and the last error as `status:code`, which quotes nothing of a request.
     outcomes: Mutex<(BTreeMap<&'static str, u64>, String)>,
 }
 
 impl Counters {
-    /// A request ended. `error` is its status and message.
-    pub(crate) fn count(
-        &self,
-        outcome: &'static str,
-        took: Duration,
-        error: Option<(u16, String)>,
-    ) {
+    /// A request ended. `error` is its status and code.
+    pub(crate) fn count(&self, outcome: &'static str, took: Duration, error: Option<(u16, &str)>) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         *outcomes.0.entry(outcome).or_default() += 1;
-        if let Some((status, message)) = error {
+        if let Some((status, code)) = error {
             self.errors.fetch_add(1, Ordering::Relaxed);
-            outcomes.1 = format!("{status}:{message}");
+            outcomes.1 = format!("{status}:{code}");
         }
     }
 

@@ -23,8 +23,8 @@ pub enum QueryError {
         /// Its first characters.
         value: String,
     },
-    /// This query has no embedding.
-    #[error("the query has no embedding: {reason}")]
+    /// This text has no embedding.
+    #[error("the text has no embedding: {reason}")]
     NoEmbedding {
         /// Why.
         reason: String,
@@ -55,6 +55,12 @@ pub enum QueryError {
     NoBm25 {
         /// The collection.
         collection: String,
+    },
+    /// A filter that the collection cannot search with.
+    #[error("{problem}")]
+    Filter {
+        /// What about it, without a value of it.
+        problem: String,
     },
     /// The service answers nobody without a tenant.
     #[error("`tenant` is missing: this service answers for one tenant at a time")]
@@ -123,9 +129,10 @@ impl QueryError {
             Self::DeadlineHeader { .. } | Self::NoEmbedding { .. } => ErrorCode::BadRequest,
             Self::Overloaded { .. } => ErrorCode::Overloaded,
             Self::DeadlineExceeded { .. } => ErrorCode::DeadlineExceeded,
-            Self::UnknownCollection { .. } | Self::NoBm25 { .. } | Self::TenantMissing => {
-                ErrorCode::BadRequest
-            }
+            Self::UnknownCollection { .. }
+            | Self::NoBm25 { .. }
+            | Self::Filter { .. }
+            | Self::TenantMissing => ErrorCode::BadRequest,
             Self::NotFound { .. } => ErrorCode::NotFound,
             Self::NotYet { .. } => ErrorCode::NotYet,
             Self::Unavailable { .. } | Self::NoReranker => ErrorCode::Unavailable,
@@ -142,7 +149,6 @@ impl QueryError {
         let mut body = ErrorBody::new(self.code(), self.to_string());
         match self {
             Self::DeadlineHeader { .. } => body.field = Some(DEADLINE_HEADER.to_owned()),
-            Self::NoEmbedding { .. } => body.field = Some("query".to_owned()),
             Self::Overloaded { limit, retry_after, .. } => {
                 body.limit = Some(*limit as u64);
                 body.retry_after_ms =
@@ -150,6 +156,7 @@ impl QueryError {
             }
             Self::UnknownCollection { .. } => body.field = Some("collection".to_owned()),
             Self::NoBm25 { .. } => body.field = Some("mode".to_owned()),
+            Self::Filter { .. } => body.field = Some("filter".to_owned()),
             Self::TenantMissing => body.field = Some("tenant".to_owned()),
             Self::NotFound { .. } => body.field = Some("document_id".to_owned()),
             Self::NotYet { missing } => {

@@ -5,8 +5,12 @@
 //! so that a collection that was dropped and is filled again does not seem complete.
 //!
 //! What was heard last counts, also where it is less than what was heard before: after a crash the
-//! next owner of a partition begins at its committed offset, and a topic that was made again begins at
-//! 0. Every statement was true when it was made, so the worst of it is a wait that is too long.
+//! next owner of a partition begins at its committed offset. Every statement was true when it was made, so
+//! the worst of it is a wait that is too long.
+//!
+//! With two exceptions, which nobody here can see. A topic that is made again under its name begins at offset
+//! 0, and until its ingester has read from it, its old watermark counts. And a group that is told to go on at its
+//! committed offsets into another, empty collection never brings what it has committed before.
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +30,10 @@ use tokio::sync::watch;
 /// takes some 200 bytes.
 const MAX_PARTITIONS: usize = 65_536;
 
+/// How long an ingester's word says which collection a name stands for: some repetitions of it,
+/// milliseconds.
+const CURRENT_MS: i64 = 10_000;
+
 /// Partitions that a reply lists; with more it has only their lag.
 const MAX_LISTED: usize = 64;
 
@@ -36,8 +44,13 @@ pub struct Watermarks(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     heard: Mutex<BTreeMap<Key, Heard>>,
+    /// By the collection's name and identity: when it was spoken of last, milliseconds since 1970.
+    named: Mutex<BTreeMap<Named, i64>>,
     changes: watch::Sender<()>,
 }
+
+/// The collection's name and its identity.
+type Named = (Arc<str>, Arc<str>);
 
 /// The collection's identity, the topic, the partition.
 type Key = (Arc<str>, Arc<str>, i32);
@@ -66,13 +79,15 @@ impl Watermarks {
         let identity: Arc<str> = said.identity.as_str().into();
         let topic: Arc<str> = said.topic.as_str().into();
         let worker: Arc<str> = said.worker.as_str().into();
+        self.name(said);
         let mut heard = self.heard();
         for &PartitionWatermark { partition, watermark, end } in &said.partitions {
             let key = (identity.clone(), topic.clone(), partition);
             let known = heard.get(&key);
             // It came two ways, and the slower one is out of date.
             let is_old = known.is_some_and(|known| known.worker == worker && known.at > said.at);
-            if is_old || (known.is_none() && heard.len() >= MAX_PARTITIONS) {
+            let is_one = partition >= 0 && watermark >= 0 && end.is_none_or(|end| end >= 0);
+            if is_old || !is_one || (known.is_none() && heard.len() >= MAX_PARTITIONS) {
                 continue;
             }
             heard.insert(key, Heard { worker: worker.clone(), watermark, end, at: said.at });
@@ -81,38 +96,62 @@ impl Watermarks {
         self.0.changes.send_replace(());
     }
 
-    /// How far the collection of this identity is.
-    pub fn view(&self, identity: &str) -> View {
+    fn name(&self, said: &WatermarksV1) {
+        let mut named = self.0.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (Arc::from(said.collection.as_str()), Arc::from(said.identity.as_str()));
+        if named.len() < MAX_PARTITIONS || named.contains_key(&key) {
+            let at = named.entry(key).or_insert(said.at);
+            *at = said.at.max(*at);
+        }
+    }
+
+    /// Which collection the name stands for now: `own` is what it stood for when this process opened it.
+    /// The one that ingesters write to, if one does; `None` while they speak of several.
+    fn current(&self, collection: &str, own: &str) -> Option<Arc<str>> {
+        let named = self.0.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = now_ms() - CURRENT_MS;
+        let mut spoken_of = named
+            .iter()
+            .filter(|((name, _), at)| &**name == collection && **at >= since)
+            .map(|((_, identity), _)| identity.clone());
+        match (spoken_of.next(), spoken_of.next()) {
+            (None, _) => Some(own.into()),
+            (Some(one), None) => Some(one),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// How far the collection of this name is; `own` is its identity when it was opened.
+    pub fn view(&self, collection: &str, own: &str) -> View {
+        let Some(identity) = self.current(collection, own) else { return View::default() };
         let now = now_ms();
         let heard = self.heard();
-        let all = of(&heard, identity).map(|((_, topic, partition), heard)| Watermark {
-            topic: topic.to_string(),
-            partition: *partition,
-            watermark: heard.watermark,
-            end: heard.end,
-            lag: heard.end.map(|end| u64::try_from(end - heard.watermark).unwrap_or(0)),
-            age_ms: u64::try_from(now - heard.at).unwrap_or(0),
+        let all = of(&heard, &identity).map(|((_, topic, partition), heard)| {
+            let age_ms = u64::try_from(now - heard.at).unwrap_or(0);
+            Watermark::new(topic.to_string(), *partition, heard.watermark, heard.end, age_ms)
         });
         let mut watermarks: Vec<Watermark> = all.collect();
-        let lag = (!watermarks.is_empty())
-            .then(|| watermarks.iter().filter_map(|watermark| watermark.lag).sum());
+        let lags = watermarks.iter().map(|watermark| watermark.lag);
+        let lag = if watermarks.is_empty() { None } else { lags.sum() };
         if watermarks.len() > MAX_LISTED {
             watermarks.clear();
         }
         View { watermarks, lag }
     }
 
-    /// Waits until all of these records are in the collection. At the deadline: those that are not.
+    /// Waits until all of these records are in the collection of this name; `own` is its identity when it
+    /// was opened. At the deadline: those that are not.
     pub async fn wait(
         &self,
-        identity: &str,
+        collection: &str,
+        own: &str,
         after: &[SourcePosition],
         deadline: Instant,
     ) -> Result<(), Vec<Missing>> {
         let mut changes = self.0.changes.subscribe();
         loop {
             changes.mark_unchanged();
-            let missing = self.missing(identity, after);
+            let missing = self.missing(self.current(collection, own), after);
             if missing.is_empty() {
                 return Ok(());
             }
@@ -122,10 +161,10 @@ impl Watermarks {
         }
     }
 
-    fn missing(&self, identity: &str, after: &[SourcePosition]) -> Vec<Missing> {
+    fn missing(&self, identity: Option<Arc<str>>, after: &[SourcePosition]) -> Vec<Missing> {
         let heard = self.heard();
         let watermark = |position: &SourcePosition| {
-            let key = (Arc::from(identity), position.topic.clone(), position.partition);
+            let key = (identity.clone()?, position.topic.clone(), position.partition);
             heard.get(&key).map(|heard| heard.watermark)
         };
         after
@@ -191,8 +230,8 @@ mod tests {
     async fn a_record_before_the_watermark_is_there() {
         let watermarks = Watermarks::default();
         watermarks.hear(&said("w", 0, 5, 1));
-        assert_eq!(watermarks.wait("id", &[position(0, 4)], soon()).await, Ok(()));
-        let missing = watermarks.wait("id", &[position(0, 4), position(0, 5)], soon()).await;
+        assert_eq!(watermarks.wait("c", "id", &[position(0, 4)], soon()).await, Ok(()));
+        let missing = watermarks.wait("c", "id", &[position(0, 4), position(0, 5)], soon()).await;
         let expected = Missing { topic: "t".into(), partition: 0, offset: 5, watermark: Some(5) };
         assert_eq!(missing, Err(vec![expected]));
         // Another collection, another topic, another partition: nothing is known.
@@ -201,7 +240,8 @@ mod tests {
             ("id", position(1, 4)),
             ("id", SourcePosition { topic: "u".into(), ..position(0, 4) }),
         ] {
-            let missing = watermarks.wait(identity, &[position], soon()).await.unwrap_err();
+            let missing =
+                watermarks.wait(identity, identity, &[position], soon()).await.unwrap_err();
             assert_eq!(missing[0].watermark, None);
         }
     }
@@ -212,7 +252,7 @@ mod tests {
         let waiting = tokio::spawn({
             let watermarks = watermarks.clone();
             let deadline = Instant::now() + Duration::from_secs(20);
-            async move { watermarks.wait("id", &[position(0, 1), position(1, 2)], deadline).await }
+            async move { watermarks.wait("c", "id", &[position(0, 1), position(1, 2)], deadline).await }
         });
         watermarks.hear(&said("w", 0, 2, 1));
         tokio::task::yield_now().await;
@@ -221,10 +261,41 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), Ok(()));
     }
 
+    #[tokio::test]
+    async fn a_collection_that_is_made_again_is_another_one() {
+        let watermarks = Watermarks::default();
+        let now = now_ms();
+        watermarks.hear(&said("w", 0, 1000, now - 60_000));
+        assert_eq!(watermarks.view("c", "id").lag, Some(0));
+        // Its ingester fills another one under the same name now.
+        let again = WatermarksV1 { identity: "new".to_owned(), ..said("x", 0, 3, now) };
+        watermarks.hear(&again);
+        assert_eq!(watermarks.view("c", "id").lag, Some(7));
+        assert!(watermarks.wait("c", "id", &[position(0, 500)], soon()).await.is_err());
+        // Somebody still writes to the old one: nothing is certain.
+        watermarks.hear(&said("w", 0, 1000, now));
+        assert_eq!(watermarks.view("c", "id"), View::default());
+        assert!(watermarks.wait("c", "id", &[position(0, 1)], soon()).await.is_err());
+    }
+
+    #[test]
+    fn the_lag_is_told_only_if_it_is_known_of_all() {
+        let watermarks = Watermarks::default();
+        watermarks.hear(&said("w", 0, 5, 1));
+        let mut unknown = said("w", 1, 5, 1);
+        unknown.partitions[0].end = None;
+        watermarks.hear(&unknown);
+        assert_eq!(watermarks.view("c", "id").lag, None);
+        let nonsense =
+            PartitionWatermark { partition: 2, watermark: i64::MIN, end: Some(i64::MAX) };
+        watermarks.hear(&WatermarksV1 { partitions: vec![nonsense], ..said("w", 0, 5, 1) });
+        assert_eq!(watermarks.view("c", "id").watermarks.len(), 2);
+    }
+
     #[test]
     fn what_was_said_last_counts() {
         let watermarks = Watermarks::default();
-        let now = |watermarks: &Watermarks| watermarks.view("id").watermarks[0].watermark;
+        let now = |watermarks: &Watermarks| watermarks.view("c", "id").watermarks[0].watermark;
         watermarks.hear(&said("w", 0, 5, 10));
         // The same worker's older word comes late.
         watermarks.hear(&said("w", 0, 4, 9));
@@ -232,7 +303,7 @@ mod tests {
         // Another owner begins at the committed offset; its clock may be behind.
         watermarks.hear(&said("x", 0, 3, 8));
         assert_eq!(now(&watermarks), 3);
-        assert_eq!(watermarks.view("id").lag, Some(7));
-        assert_eq!(watermarks.view("other"), View::default());
+        assert_eq!(watermarks.view("c", "id").lag, Some(7));
+        assert_eq!(watermarks.view("other", "other"), View::default());
     }
 }

@@ -3,15 +3,19 @@
 //! Each is decoded and checked first, which costs microseconds; then it waits for the records that it
 //! wants to see, which costs nothing; and only then it takes one of the places.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_nats::Message;
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use livedex_core::{
     ids::{DocumentKey, Tenant},
     limits::MAX_PAGE_CHUNKS,
     query::{PassageRequest, QueryRequest, Span},
+    record::SourcePosition,
     requests::{DocumentRequest, EmbedRequest, RerankRequest, TextKind},
 };
 use livedex_wire::{
@@ -21,6 +25,7 @@ use livedex_wire::{
     reply::{Degraded as DegradedV1, Include, millis},
     rerank::{self, RerankReplyV1, RerankResult, RerankTimings},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     admission::{Admission, Place},
@@ -29,12 +34,19 @@ use crate::{
     error::QueryError,
     reply::{self, About},
     rerank::Degraded,
-    service::{MODEL_RETRY, Service, embed_error},
+    server::HELD_PER_PLACE,
+    service::{MODEL_RETRY, Searched, Service, embed_error},
     status::Report,
 };
 
 /// Chunks of a document in one reply when the request does not say.
 const DEFAULT_PAGE: usize = 100;
+
+/// Queries' embeddings that one request has computed at a time.
+const EMBEDDED_AT_ONCE: usize = 4;
+
+/// When those who wait may have become fewer: ingesters say every second where they are.
+const WAITER_RETRY: Duration = Duration::from_secs(1);
 
 /// A reply's body, and how its request is counted.
 pub(crate) type Outcome = (Bytes, &'static str);
@@ -44,6 +56,18 @@ pub(crate) struct Handlers {
     pub(crate) service: Service,
     pub(crate) report: Report,
     pub(crate) admission: Arc<Admission>,
+    /// Requests that wait for their records.
+    pub(crate) waiters: Arc<Semaphore>,
+}
+
+/// What bounds how many requests are held: one permit, of those at work or of those that wait.
+pub(crate) struct Held(Option<OwnedSemaphorePermit>);
+
+impl Held {
+    /// At work.
+    pub(crate) fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Some(permit))
+    }
 }
 
 impl Handlers {
@@ -54,6 +78,7 @@ impl Handlers {
         message: &Message,
         received: Instant,
         max_payload: usize,
+        held: &mut Held,
     ) -> Result<Outcome, QueryError> {
         let header = message.headers.as_ref().and_then(|headers| headers.get(DEADLINE_HEADER));
         let timeout = self.service.config.timeout;
@@ -64,11 +89,11 @@ impl Handlers {
         let (json, at) = (&*message.payload, At { received, deadline, max_payload });
         match endpoint {
             Endpoint::Query => {
-                self.query(&query::decode(json).map_err(|error| error.body())?, at).await
+                self.query(&query::decode(json).map_err(|error| error.body())?, at, held).await
             }
             Endpoint::Retrieve => {
                 let request = query::decode(json).map_err(|error| error.body())?;
-                self.query(&QueryRequest { rerank: false, ..request }, at).await
+                self.query(&QueryRequest { rerank: false, ..request }, at, held).await
             }
             Endpoint::Rerank => {
                 self.rerank(rerank::decode(json).map_err(|error| error.body())?, at).await
@@ -77,7 +102,8 @@ impl Handlers {
                 self.embed(embed::decode(json).map_err(|error| error.body())?, at).await
             }
             Endpoint::Documents => {
-                self.document(documents::decode(json).map_err(|error| error.body())?, at).await
+                let request = documents::decode(json).map_err(|error| error.body())?;
+                self.document(request, at, held).await
             }
             // It has no contract of its own for requests, and another way in.
             Endpoint::Status => Err(QueryError::Internal { what: "status is answered elsewhere" }),
@@ -92,14 +118,39 @@ impl Handlers {
         })
     }
 
-    async fn query(&self, request: &QueryRequest, at: At) -> Result<Outcome, QueryError> {
+    /// Waits until the records are there, among those that wait: whoever does not is not kept out.
+    async fn wait(
+        &self,
+        collection: &Searched,
+        after: &[SourcePosition],
+        at: At,
+        held: &mut Held,
+    ) -> Result<Option<Duration>, QueryError> {
+        if after.is_empty() {
+            return Ok(None);
+        }
+        let full = |_| QueryError::Overloaded {
+            what: "requests waiting for their records",
+            limit: self.service.config.max_in_flight * HELD_PER_PLACE,
+            retry_after: WAITER_RETRY,
+        };
+        held.0 = Some(self.waiters.clone().try_acquire_owned().map_err(full)?);
+        self.service.wait_for(collection, after, at.deadline).await.map(Some)
+    }
+
+    async fn query(
+        &self,
+        request: &QueryRequest,
+        at: At,
+        held: &mut Held,
+    ) -> Result<Outcome, QueryError> {
         let service = &self.service;
         let collection = service.collection(request.collection.as_deref())?;
-        service.check_tenant(request.tenant.as_ref())?;
-        let wait = service.wait_for(collection, &request.after, at.deadline).await?;
-        let _place = self.enter()?;
+        service.check(request, collection)?;
+        let wait = self.wait(collection, &request.after, at, held).await?;
+        let place = self.enter()?;
         // What is told is told of the moment before the search: the rows may be newer.
-        let view = service.watermarks.view(collection.retriever.identity());
+        let view = collection.view(&service.watermarks);
         let answer = service.answer(request, collection, at.deadline).await?;
         let outcome = if answer.degraded.is_some() { "degraded" } else { "ok" };
         let about = About {
@@ -111,12 +162,14 @@ impl Handlers {
             received: at.received,
             report: &self.report,
         };
-        Ok((reply::reply(answer, request, about, at.max_payload)?, outcome))
+        let reply = reply::reply(answer, request, about, at.max_payload)?;
+        place.answered();
+        Ok((reply, outcome))
     }
 
     async fn rerank(&self, request: RerankRequest, at: At) -> Result<Outcome, QueryError> {
         let model = self.service.reranker.as_ref().ok_or(QueryError::NoReranker)?.info().into();
-        let _place = self.enter()?;
+        let place = self.enter()?;
         let start = Instant::now();
         let texts = request.documents.iter().map(|document| document.text.clone()).collect();
         let instruction = request.instruction.as_deref();
@@ -124,7 +177,7 @@ impl Handlers {
         let took = start.elapsed();
         let n_scored = scored.count();
         if let (0, Some(reason)) = (n_scored, scored.degraded) {
-            return Err(unscored(reason));
+            return Err(unscored(reason, self.admission.in_flight()));
         }
         let documents = request.documents.into_iter().zip(scored.scores).enumerate();
         let mut results: Vec<RerankResult> = documents
@@ -147,19 +200,22 @@ impl Handlers {
         };
         let outcome = if reply.degraded.is_some() { "degraded" } else { "ok" };
         let body = reply::within(reply.to_json(), reply::room(at.max_payload), "top_k")?;
+        place.answered();
         Ok((body.into(), outcome))
     }
 
     async fn embed(&self, request: EmbedRequest, at: At) -> Result<Outcome, QueryError> {
         let embedder = &self.service.embedder;
-        let _place = self.enter()?;
+        let place = self.enter()?;
         let start = Instant::now();
         let embeddings: Vec<Vec<f32>> = match request.kind {
             TextKind::Query => {
                 let instruction = request.instruction.as_deref();
+                // A few at a time: each has a place of its own in the models' lane.
                 let texts = request.texts.iter();
                 let each = texts.map(|text| self.service.embed(text, instruction, at.deadline));
-                try_join_all(each).await?.into_iter().map(|(vector, _)| vector.to_vec()).collect()
+                let each = stream::iter(each.collect::<Vec<_>>()).buffered(EMBEDDED_AT_ONCE);
+                each.map_ok(|(vector, _)| vector.to_vec()).try_collect().await?
             }
             TextKind::Document => {
                 let embedded = at.deadline.bound(embedder.embed_documents(request.texts)).await;
@@ -176,15 +232,21 @@ impl Handlers {
             model: embedder.info().into(),
         };
         let body = reply::within(reply.to_json(), reply::room(at.max_payload), "texts")?;
+        place.answered();
         Ok((body.into(), "ok"))
     }
 
-    async fn document(&self, request: DocumentRequest, at: At) -> Result<Outcome, QueryError> {
+    async fn document(
+        &self,
+        request: DocumentRequest,
+        at: At,
+        held: &mut Held,
+    ) -> Result<Outcome, QueryError> {
         let service = &self.service;
         let collection = service.collection(request.collection.as_deref())?;
         service.check_tenant(request.tenant.as_ref())?;
-        service.wait_for(collection, &request.after, at.deadline).await?;
-        let _place = self.enter()?;
+        self.wait(collection, &request.after, at, held).await?;
+        let place = self.enter()?;
         let limit = request.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE_CHUNKS);
         // One more than is wanted tells whether there is more.
         let last = request.from.saturating_add(u32::try_from(limit).unwrap_or(u32::MAX));
@@ -207,9 +269,11 @@ impl Handlers {
             id: request.document.to_string(),
             collection: collection.name.clone(),
         })?;
-        let view = service.watermarks.view(collection.retriever.identity());
+        let view = collection.view(&service.watermarks);
         (reply.watermarks, reply.lag) = (view.watermarks, view.lag);
-        Ok((reply::document(reply, at.max_payload)?.into(), "ok"))
+        let body = reply::document(reply, at.max_payload)?;
+        place.answered();
+        Ok((body.into(), "ok"))
     }
 }
 
@@ -228,15 +292,17 @@ impl At {
 }
 
 /// A reranking without a single score is no answer.
-fn unscored(reason: Degraded) -> QueryError {
+fn unscored(reason: Degraded, limit: usize) -> QueryError {
     match reason {
         Degraded::Deadline => QueryError::DeadlineExceeded { step: "rerank" },
         Degraded::NoReranker => QueryError::NoReranker,
         Degraded::RerankerOverloaded => QueryError::Overloaded {
             what: "requests waiting for the models",
-            limit: 0,
+            limit,
             retry_after: MODEL_RETRY,
         },
-        Degraded::RerankerFailed => QueryError::Unavailable { what: "the reranker" },
+        Degraded::RerankerFailed | Degraded::NeighboursFailed => {
+            QueryError::Unavailable { what: "the reranker" }
+        }
     }
 }

@@ -17,13 +17,13 @@ const SLOW_CONSUMER: &str = "livedex_query_slow_consumer_total";
 pub fn describe() {
     describe_counter!(
         REQUESTS,
-        "Requests by endpoint and outcome: ok, degraded (answered without stage 2 though it was asked for), or \
-         the code of the error"
+        "Requests by endpoint and outcome: ok, degraded (stage 2 did not score all that it was asked \
+         to), or the code of the error"
     );
     describe_histogram!(
         SECONDS,
         Unit::Seconds,
-        "Time of each step of a query (embed, search, rerank), and from reading the request to \
+        "Time of each step of a query (embed, search, rerank, neighbours), and from reading the request to \
          sending its reply (total)"
     );
     describe_gauge!(IN_FLIGHT, "Requests being answered");

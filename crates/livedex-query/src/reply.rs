@@ -136,16 +136,14 @@ pub(crate) fn room(max_payload: usize) -> usize {
 fn fit(mut reply: ReplyV1, limit: usize) -> Result<Vec<u8>, QueryError> {
     let mut json = reply.to_json();
     let text = |chunk: &mut Chunk| {
-        let vector = chunk.vector.take().map_or(0, |vector| vector.len());
-        chunk.text.take().map_or(0, |text| text.len()) + vector
+        chunk.text.take().map_or(0, |text| text.len()) + chunk.vector.take().map_or(0, printed)
     };
     let drops: [&dyn Fn(&mut Hit) -> usize; 4] = [
         &|hit| {
             let passages = hit.passages.iter_mut().map(|passage| &mut passage.chunk);
             passages.chain(&mut hit.neighbours).map(text).sum()
         },
-        // A number takes at least one byte.
-        &|hit| hit.vector.take().map_or(0, |vector| vector.len()),
+        &|hit| hit.vector.take().map_or(0, printed),
         &|hit| hit.text.take().map_or(0, |text| text.len()),
         &|hit| hit.metadata.take().map_or(0, |metadata| metadata.len()),
     ];
@@ -164,10 +162,19 @@ fn fit(mut reply: ReplyV1, limit: usize) -> Result<Vec<u8>, QueryError> {
                     break;
                 }
             }
+            if saved == 0 {
+                // No hit has any of it.
+                break;
+            }
             json = reply.to_json();
         }
     }
     within(json, limit, "top_k")
+}
+
+/// Bytes of a vector as JSON, less its brackets.
+fn printed(vector: Vec<f32>) -> usize {
+    vector.iter().map(|number| number.to_string().len() + 1).sum()
 }
 
 /// A body that must fit as it is; `field` is what the caller may ask less of.

@@ -4,9 +4,14 @@
 //! stage 1's, so that what the deadline cuts off are the least likely ones. Nothing fails here: an answer
 //! without scores is stage 1's, and says so.
 
+use std::time::Duration;
+
 use livedex_core::ports::ModelError;
 
 use crate::{cache::Question, deadline::Deadline, service::Service};
+
+/// How much later than the reranker itself its caller gives up.
+const LATE: Duration = Duration::from_millis(5);
 
 /// Scores, and what became of the others.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,6 +43,8 @@ pub enum Degraded {
     Deadline,
     /// The reranker cannot score these texts, or is gone.
     RerankerFailed,
+    /// The chunks around the hits could not be read.
+    NeighboursFailed,
 }
 
 impl Degraded {
@@ -48,6 +55,7 @@ impl Degraded {
             Self::RerankerOverloaded => "reranker_overloaded",
             Self::Deadline => "deadline",
             Self::RerankerFailed => "reranker_failed",
+            Self::NeighboursFailed => "neighbours_failed",
         }
     }
 }
@@ -75,7 +83,8 @@ impl Service {
         }
         let n_rest = rest.len();
         let scoring = reranker.rerank(query, instruction, rest.clone(), Some(deadline.reply_by()));
-        let degraded = match deadline.bound(scoring).await {
+        // The reranker keeps the deadline itself, and answers with what it has: that must not be missed.
+        let degraded = match deadline.later(LATE).bound(scoring).await {
             Some(Ok(new)) if new.len() <= n_rest => {
                 for ((&place, text), &score) in places.iter().zip(&rest).zip(&new) {
                     self.scores.put(&question, text, score);

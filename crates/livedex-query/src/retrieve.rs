@@ -48,11 +48,6 @@ pub struct RouteReport {
 }
 
 impl Service {
-    /// How stage 1 is to search.
-    pub(crate) fn mode(&self, request: &QueryRequest) -> Mode {
-        request.mode.unwrap_or(self.config.mode)
-    }
-
     /// The candidates of a request, at most `limit`.
     pub(crate) async fn retrieve(
         &self,
@@ -62,9 +57,6 @@ impl Service {
         deadline: Deadline,
     ) -> Result<Found, QueryError> {
         let mode = self.mode(request);
-        if mode != Mode::Dense && !collection.retriever.has_bm25() {
-            return Err(QueryError::NoBm25 { collection: collection.name.clone() });
-        }
         let texts: Vec<&str> =
             std::iter::once(&request.query).chain(&request.also).map(String::as_str).collect();
 

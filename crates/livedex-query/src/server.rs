@@ -31,7 +31,7 @@ use crate::{
     discovery::{Counters, Discovery, Numbers},
     endpoint::Endpoint,
     error::QueryError,
-    handlers::{Handlers, Outcome},
+    handlers::{Handlers, Held, Outcome},
     intake::{Intake, Joined},
     membership::Membership,
     metrics, reply,
@@ -43,9 +43,13 @@ use crate::{
 /// `status` requests answered at once; each asks the collections for their numbers of rows.
 const MAX_STATUS_IN_FLIGHT: usize = 4;
 
-/// Requests that are held at once, for each one that may be in flight: most of them wait for their records,
-/// or to be sent. What a request holds is its own bytes, at most the server's `max_payload`.
-const HELD_PER_PLACE: usize = 4;
+/// Requests that are held at once, for each one that may be in flight; those that wait for their records
+/// are counted apart, as many again. What a request holds is its own bytes, at most the server's
+/// `max_payload`.
+pub(crate) const HELD_PER_PLACE: usize = 4;
+
+/// How long leaving the queue group may take: two round trips, and many times that.
+const LEAVE: Duration = Duration::from_secs(3);
 
 /// How long a shutdown waits for the last replies to leave.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
@@ -131,7 +135,12 @@ impl Server {
             is_member: AtomicBool::new(true),
             tasks: TaskTracker::new(),
             give_up: CancellationToken::new(),
-            handlers: Handlers { service, report, admission },
+            handlers: Handlers {
+                waiters: Arc::new(Semaphore::new(config.max_in_flight * HELD_PER_PLACE)),
+                service,
+                report,
+                admission,
+            },
             client,
             discovery,
         });
@@ -148,13 +157,13 @@ impl Server {
         let drain = shared.handlers.service.config.drain;
         let outcome = {
             let (client, service) = (shared.client.clone(), &shared.handlers.service);
-            let (heard, stop) = (service.watermarks.clone(), CancellationToken::new());
+            let heard = service.watermarks.clone();
             let side = async {
                 tokio::join!(
                     shared.be_discovered(),
                     shared.answer_status(&nats),
                     shared.membership.listen(),
-                    watermarks::listen(client, nats.clone(), heard, stop),
+                    watermarks::listen(client, nats.clone(), heard),
                 );
                 // None of them ends while the connection is there.
                 std::future::pending::<()>().await;
@@ -169,7 +178,7 @@ impl Server {
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("the last replies may not have been sent");
         }
-        let _ = shared.client.drain().await;
+        let _ = tokio::time::timeout(LAST_REPLIES, shared.client.drain()).await;
         let outcomes = shared.counters[&Endpoint::Query].outcomes();
         tracing::info!(?outcomes, "stopped answering queries");
         outcome
@@ -188,10 +197,16 @@ impl Shared {
     ) -> Result<(), ServeError> {
         loop {
             let is_shutdown = self.take(&mut joined, shutdown).await?;
-            intake.leave(&mut joined).await;
-            // Those that were on their way.
-            while let Some((endpoint, message)) = joined.next().await {
-                self.admit(endpoint, message).await;
+            let leaving = async {
+                intake.leave(&mut joined).await;
+                // Those that were on their way.
+                while let Some((endpoint, message)) = joined.next().await {
+                    self.admit(endpoint, message).await;
+                }
+            };
+            // Without a server nobody answers, and nothing is on its way.
+            if tokio::time::timeout(LEAVE, leaving).await.is_err() {
+                tracing::warn!("the queue group was left without the server's answer");
             }
             if is_shutdown {
                 break;
@@ -205,7 +220,7 @@ impl Shared {
                 intake.join(nats).await.map_err(|error| ServeError::Register(one_line(&*error)))?;
             self.is_member.store(true, Ordering::Relaxed);
         }
-        self.membership.leave().await;
+        let _ = tokio::time::timeout(LAST_REPLIES, self.membership.leave()).await;
         self.finish(drain).await;
         Ok(())
     }
@@ -255,7 +270,8 @@ impl Shared {
         let shared = self.clone();
         self.tasks.spawn(async move {
             let max_payload = shared.client.max_payload();
-            let work = shared.handlers.handle(endpoint, &message, received, max_payload);
+            let mut held = Held::new(held);
+            let work = shared.handlers.handle(endpoint, &message, received, max_payload, &mut held);
             let result = shared.guard(work).await;
             let answer = shared.count(endpoint, received, result);
             shared.send(&message, answer).await;
@@ -291,7 +307,7 @@ impl Shared {
             Ok((body, outcome)) => ((body, HeaderMap::new()), outcome, None),
             Err(error) => {
                 let code = error.code();
-                (reply::error(&error), code.as_str(), Some((code.status(), error.to_string())))
+                (reply::error(&error), code.as_str(), Some((code.status(), code.as_str())))
             }
         };
         self.counters[&endpoint].count(outcome, took, error);
@@ -318,11 +334,8 @@ impl Shared {
         if endpoint != Endpoint::Query {
             return json!({ "outcomes": outcomes });
         }
-        let Handlers { service, report, admission } = &self.handlers;
-        let lag = |name: &str| {
-            let collection = service.collection(Some(name)).ok()?;
-            service.watermarks.view(collection.retriever.identity()).lag
-        };
+        let Handlers { service, report, admission, .. } = &self.handlers;
+        let lag = |name: &str| service.collection(Some(name)).ok()?.view(&service.watermarks).lag;
         let lags: HashMap<&str, Option<u64>> =
             report.collections.iter().map(|name| (name.as_str(), lag(name))).collect();
         let (query_lane, ingest_lane) = service.lanes.as_ref().map_or((0, 0), |lanes| lanes());
@@ -355,7 +368,7 @@ impl Shared {
             let shared = self.clone();
             self.tasks.spawn(async move {
                 let is_member = shared.is_member.load(Ordering::Relaxed);
-                let Handlers { service, report, admission } = &shared.handlers;
+                let Handlers { service, report, admission, .. } = &shared.handlers;
                 let id = &shared.discovery.id;
                 let status = async {
                     let status = status(id, is_member, service, report, admission).await;

@@ -8,6 +8,7 @@ use std::{
 use livedex_core::{
     ids::Tenant,
     ports::{Embedder, ModelError, Reranker, Retriever, ServiceError},
+    query::{Mode, QueryRequest},
     record::SourcePosition,
 };
 
@@ -16,7 +17,7 @@ use crate::{
     config::QueryConfig,
     deadline::Deadline,
     error::QueryError,
-    freshness::Watermarks,
+    freshness::{View, Watermarks},
 };
 
 /// A collection that is searched.
@@ -26,6 +27,21 @@ pub struct Searched {
     pub name: String,
     /// The collection.
     pub retriever: Arc<dyn Retriever>,
+}
+
+impl Searched {
+    /// Which collection it is; its name, if it was made before there were identities.
+    pub fn identity(&self) -> &str {
+        match self.retriever.identity() {
+            "" => &self.name,
+            identity => identity,
+        }
+    }
+
+    /// How far ingestion into it is.
+    pub(crate) fn view(&self, watermarks: &Watermarks) -> View {
+        watermarks.view(&self.name, self.identity())
+    }
 }
 
 /// Requests in the models' query lane, and texts in their ingest lane.
@@ -95,6 +111,29 @@ impl Service {
         }
     }
 
+    /// Refuses what this collection can never answer, before it costs anything.
+    pub(crate) fn check(
+        &self,
+        request: &QueryRequest,
+        collection: &Searched,
+    ) -> Result<(), QueryError> {
+        self.check_tenant(request.tenant.as_ref())?;
+        if self.mode(request) != Mode::Dense && !collection.retriever.has_bm25() {
+            return Err(QueryError::NoBm25 { collection: collection.name.clone() });
+        }
+        match &request.filter {
+            Some(filter) => {
+                collection.retriever.check(filter).map_err(|problem| QueryError::Filter { problem })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How stage 1 is to search.
+    pub(crate) fn mode(&self, request: &QueryRequest) -> Mode {
+        request.mode.unwrap_or(self.config.mode)
+    }
+
     /// The embedding of a query, and whether it was remembered.
     pub(crate) async fn embed(
         &self,
@@ -122,15 +161,12 @@ impl Service {
         collection: &Searched,
         after: &[SourcePosition],
         deadline: Deadline,
-    ) -> Result<Option<Duration>, QueryError> {
-        if after.is_empty() {
-            return Ok(None);
-        }
+    ) -> Result<Duration, QueryError> {
         let start = Instant::now();
-        let identity = collection.retriever.identity();
-        let waited = self.watermarks.wait(identity, after, deadline.reply_by()).await;
+        let (name, own) = (&collection.name, collection.identity());
+        let waited = self.watermarks.wait(name, own, after, deadline.reply_by()).await;
         waited.map_err(|missing| QueryError::NotYet { missing })?;
-        Ok(Some(start.elapsed()))
+        Ok(start.elapsed())
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) async fn status(
 
 async fn of(service: &Service, collection: &Searched) -> CollectionStatus {
     let rows = tokio::time::timeout(ROWS_TIMEOUT, collection.retriever.rows()).await;
-    let view = service.watermarks.view(collection.retriever.identity());
+    let view = collection.view(&service.watermarks);
     CollectionStatus {
         name: collection.name.clone(),
         rows: rows.ok().and_then(Result::ok).flatten(),

@@ -98,8 +98,13 @@ impl Service {
             let start = Instant::now();
             match self.neighbours(request, collection, &hits, deadline).await {
                 Ok(found) => neighbours = found,
-                Err(QueryError::DeadlineExceeded { .. }) => degraded = Some(Degraded::Deadline),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let reason = match error {
+                        QueryError::DeadlineExceeded { .. } => Degraded::Deadline,
+                        _ => Degraded::NeighboursFailed,
+                    };
+                    degraded.get_or_insert(reason);
+                }
             }
             timings.neighbours = Some(took("neighbours", start));
         }

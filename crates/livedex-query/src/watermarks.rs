@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(25);
 /// How often it says them in any case: to query workers that have just come, or lost a message.
 const REPEAT: Duration = Duration::from_secs(1);
 
+/// How often the bucket is looked for where it is not.
+const LOOK_FOR_BUCKET: Duration = Duration::from_secs(30);
+
 /// How long the last words may take to leave at a stop.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -93,11 +96,12 @@ impl Ingester {
                 if !everything && said.get(&key) == Some(&entry.partitions) {
                     continue;
                 }
-                if self.client.publish(subject.clone(), entry.to_json().into()).await.is_err() {
-                    // The connection is closed for good.
-                    return;
+                match self.client.publish(subject.clone(), entry.to_json().into()).await {
+                    Ok(()) => drop(said.insert(key, entry.partitions)),
+                    Err(error) => {
+                        tracing::debug!(error = one_line(&error), "watermarks were not said");
+                    }
                 }
-                said.insert(key, entry.partitions);
             }
             if is_last {
                 return;
@@ -115,7 +119,6 @@ impl Ingester {
                 tokio::time::sleep(LAST_WORDS).await;
             } => return,
         };
-        let Some(bucket) = bucket else { return };
         let mut kept: HashMap<String, PartitionWatermark> = HashMap::new();
         let mut ticks = tokio::time::interval(REPEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,13 +153,8 @@ impl Ingester {
     }
 }
 
-/// Hears what ingesters say, until `shutdown`.
-pub(crate) async fn listen(
-    client: Client,
-    nats: NatsConfig,
-    watermarks: Watermarks,
-    shutdown: CancellationToken,
-) {
+/// Hears what ingesters say, for ever.
+pub(crate) async fn listen(client: Client, nats: NatsConfig, watermarks: Watermarks) {
     let hear = |payload: &[u8]| match WatermarksV1::from_json(payload) {
         Ok(said) => watermarks.hear(&said),
         Err(error) => tracing::debug!(%error, "a message on the watermarks' subject"),
@@ -172,7 +170,7 @@ pub(crate) async fn listen(
         }
     };
     let kept = async {
-        let Some(bucket) = bucket(&client, &nats).await else { return };
+        let bucket = bucket(&client, &nats).await;
         // With the last word on each key first, then what is put.
         match bucket.watch_with_history(">").await {
             Ok(mut entries) => {
@@ -185,14 +183,21 @@ pub(crate) async fn listen(
             Err(error) => tracing::debug!(error = one_line(&error), "no watermarks are kept"),
         }
     };
-    tokio::select! {
-        () = async { tokio::join!(spoken, kept); } => {}
-        () = shutdown.cancelled() => {}
+    tokio::join!(spoken, kept);
+}
+
+/// The bucket, made if it is not there. Waits for as long as the server has no JetStream, or does not
+/// allow it.
+async fn bucket(client: &Client, nats: &NatsConfig) -> kv::Store {
+    loop {
+        if let Some(bucket) = bucket_now(client, nats).await {
+            return bucket;
+        }
+        tokio::time::sleep(LOOK_FOR_BUCKET).await;
     }
 }
 
-/// The bucket, made if it is not there; `None` where the server has no JetStream, or does not allow it.
-async fn bucket(client: &Client, nats: &NatsConfig) -> Option<kv::Store> {
+async fn bucket_now(client: &Client, nats: &NatsConfig) -> Option<kv::Store> {
     let name = format!("{}_watermarks", nats.subject_prefix.replace(['.', ' '], "_"));
     let jetstream = jetstream::new(client.clone());
     if let Ok(bucket) = jetstream.get_key_value(&name).await {

@@ -3,7 +3,10 @@
 //! It joins the group, runs the pipeline until it is told to stop or has caught up, commits what
 //! is finished and leaves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use livedex_core::{
@@ -11,7 +14,7 @@ use livedex_core::{
     ports::{Embedder, Retriever},
 };
 use livedex_ingest::{Pipeline, PipelineConfig, Progress};
-use livedex_kafka::{EndMode, KafkaDeadLetters, KafkaSource, SourceMonitor};
+use livedex_kafka::{EndMode, KafkaDeadLetters, KafkaSource, PartitionStatus, SourceMonitor};
 use livedex_milvus::Collection;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -56,6 +59,8 @@ pub(crate) struct Stream {
     pub(crate) progress: Arc<Progress>,
     /// Where its source is.
     pub(crate) source: SourceMonitor,
+    /// Where its partitions were when it ended.
+    pub(crate) last: Arc<OnceLock<Vec<PartitionStatus>>>,
 }
 
 /// Joins the group, and returns a look at the stream and the future that is its life.
@@ -84,6 +89,7 @@ pub(crate) fn start(
     let source = tokio::task::block_in_place(|| KafkaSource::start(&config.kafka, end))?;
     let (stopper, monitor) = (source.stopper(), source.monitor());
     let progress = Arc::new(Progress::default());
+    let last = Arc::new(OnceLock::new());
     let identity = collection.identity().to_owned();
     let pipeline = Pipeline {
         stream: config.name.as_str().into(),
@@ -103,11 +109,14 @@ pub(crate) fn start(
         collection: config.milvus.collection.clone(),
         identity,
         progress: progress.clone(),
-        source: monitor,
+        source: monitor.clone(),
+        last: last.clone(),
     };
     let name = config.name.clone();
     let life = async move {
         let outcome = pipeline.run(shutdown).await;
+        // Closing gives the partitions back, and nobody could say any more how far they are.
+        let _ = last.set(settled(&monitor).await);
         // Also after an error: what was finished before it is committed.
         let closed = stopper.close(LEAVE_DEADLINE).await;
         let summary = outcome.with_context(|| format!("stream {name}: ingestion ended"))?;
@@ -127,4 +136,19 @@ pub(crate) fn start(
         Ok(if has_caught_up { End::CaughtUp } else { End::Stopped })
     };
     Ok((stream, life))
+}
+
+/// The partitions once the poll thread has taken in what the pipeline has finished, which it does
+/// within milliseconds; with what is unfinished after a moment.
+async fn settled(source: &SourceMonitor) -> Vec<PartitionStatus> {
+    const MOMENT: Duration = Duration::from_millis(300);
+    let end = Instant::now() + MOMENT;
+    loop {
+        let partitions = source.partitions();
+        let is_done = partitions.iter().all(|partition| partition.in_flight == 0);
+        if is_done || Instant::now() >= end {
+            return partitions;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

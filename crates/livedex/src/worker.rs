@@ -19,7 +19,7 @@ use livedex_milvus::{Milvus, MilvusConfig};
 use livedex_model::runtime::Runtime;
 use livedex_query::{Searched, Service};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
@@ -217,6 +217,8 @@ async fn start(
         });
     }
     let mut streams = Vec::new();
+    // Each stream holds it as long as it lives.
+    let (alive, mut all_ended) = mpsc::channel::<()>(1);
     if roles.ingest {
         for one in &config.streams {
             // What is logged meanwhile says of which stream it is, where there are several.
@@ -228,15 +230,29 @@ async fn start(
             let (stream, life) = span
                 .in_scope(|| stream::start(one, until, embedder, collection, shutdown.clone()))
                 .with_context(|| format!("stream {}", one.name))?;
+            let alive = alive.clone();
+            let life = async move {
+                let ended = life.await;
+                drop(alive);
+                ended
+            };
             tasks.spawn(life.instrument(span));
             streams.push(stream);
         }
     }
     if roles.ingest && config.announce_watermarks {
-        let (look, shutdown) = (watermarks::look(&streams), shutdown.clone());
-        let announcing = livedex_query::announce(config.nats.clone(), look, shutdown);
-        tasks.spawn(async {
-            announcing.await;
+        // Not until the shutdown: streams go on for a while then, and their last words count.
+        let ended = CancellationToken::new();
+        let look = watermarks::look(&streams);
+        let announcing = livedex_query::announce(config.nats.clone(), look, ended.clone());
+        drop(alive);
+        tasks.spawn(async move {
+            let until_ended = async {
+                // Nothing is ever sent: it ends when the last stream has dropped its end.
+                let _: Option<()> = all_ended.recv().await;
+                ended.cancel();
+            };
+            tokio::join!(announcing, until_ended);
             Ok(End::Stopped)
         });
     }

@@ -106,6 +106,40 @@ pub(crate) async fn waits(url: String) -> Result<()> {
     running.stop().await
 }
 
+/// Requests that wait for records take neither places nor the room of those that do not.
+pub(crate) async fn waiters(url: String) -> Result<()> {
+    let config = QueryConfig { max_in_flight: 1, ..QueryConfig::default() };
+    let running = Running::start(&url, config).await?;
+    let asked = url.clone();
+    let waiting = tokio::spawn(async move {
+        raw(&asked, |raw| {
+            let body = after(7).to_string();
+            let header = [("Livedex-Deadline-Ms", "3000")];
+            for _ in 0..5 {
+                raw.send("livedex.query", &header, body.as_bytes())?;
+            }
+            let mut codes = Vec::new();
+            for _ in 0..5 {
+                let (_, reply) = raw.next(Duration::from_secs(20))?.context("no reply")?;
+                codes.push(error_code(&reply)?.0);
+            }
+            Ok(codes)
+        })
+        .await
+    });
+    // While they wait, others are answered.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        let reply = answer(&url, r#"{"query": "why?"}"#).await?;
+        ensure!(reply["hits"].is_array(), "{reply}");
+    }
+    // Four may wait, and those that come at the very moment may be refused a little early.
+    let codes = waiting.await??;
+    let n_waited = codes.iter().filter(|code| **code == 425).count();
+    ensure!((2..=4).contains(&n_waited) && codes[..5 - n_waited].iter().all(|code| *code == 429));
+    running.stop().await
+}
+
 /// A query worker that starts after the last ingester has gone knows what was said, if the server has
 /// JetStream.
 pub(crate) async fn remembered(url: String) -> Result<()> {

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         .test("what_was_computed_is_remembered", needs, || run(features::caches))
         .test("at_the_deadline_some_are_reranked", needs, || run(features::partly_reranked))
         .test("a_query_waits_for_its_records", needs, || run(fresh::waits))
+        .test("those_who_wait_keep_nobody_out", needs, || run(fresh::waiters))
         .test("the_last_watermarks_are_remembered", needs, || run_with_jetstream(fresh::remembered))
         .test("an_ingester_finds_nats_later", needs, || block_on(fresh::later()))
         .test("a_full_instance_leaves_the_queue_group", needs, || run(leaving::full))

@@ -71,6 +71,12 @@ fn what_was_not_scored_comes_behind_in_the_order_of_stage_1() {
     let hits = ranked(candidates, Some(&[0.125]), Fusion::Rerank);
     assert_eq!(table(&hits), [("a", 0.125, 1, Some(1)), ("b", 0.0, 2, None), ("c", 0.0, 3, None)]);
     assert_eq!(hits[1].rerank_score, None);
+    // Also where stage 1 counts: 0.45 for the second, 0.3 for the third, if both were scored 0.
+    let candidates = vec![candidate("a", 1.0), candidate("b", 0.9), candidate("c", 0.5)];
+    let retrieved = fuse(vec![(Scale::Cosine, candidates)], usize::MAX);
+    let hits = rank(retrieved, Some(&[Some(0.5), None, Some(0.1)]), Fusion::Mean);
+    let expected = [("a", 0.75, 1, Some(1)), ("c", 0.3, 3, Some(2)), ("b", 0.3, 2, None)];
+    assert_eq!(table(&hits), expected);
 }
 
 #[test]

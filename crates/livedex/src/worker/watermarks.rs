@@ -13,17 +13,26 @@ pub(super) fn look(streams: &[Stream]) -> Look {
 
 /// The worker and the time are filled in where it is sent.
 fn of(stream: &Stream) -> WatermarksV1 {
-    let partitions = stream.source.partitions();
+    let partitions = match stream.last.get() {
+        Some(last) => last.clone(),
+        None => stream.source.partitions(),
+    };
     WatermarksV1 {
         worker: String::new(),
         collection: stream.collection.clone(),
-        identity: stream.identity.clone(),
+        // One that was made before there were identities is known by its name.
+        identity: match stream.identity.as_str() {
+            "" => stream.collection.clone(),
+            identity => identity.to_owned(),
+        },
         topic: stream.topic.clone(),
         partitions: partitions
             .iter()
             .filter_map(|status| {
-                // Before the first record: where it begins to read, behind what is committed.
-                let start = status.span.map(|span| span.start);
+                // Before the first record: where it begins to read, behind what is committed. A topic that
+                // was made again ends before that.
+                let end = status.end.unwrap_or(i64::MAX);
+                let start = status.span.map(|span| span.start.min(end));
                 let watermark = status.watermark.or(status.committed).or(start)?;
                 Some(PartitionWatermark { partition: status.partition, watermark, end: status.end })
             })
