@@ -20,7 +20,7 @@ use livedex_testkit::{
     wait::until,
     workload::Workload,
 };
-use livedex_wire::reply::ReplyV1;
+use livedex_wire::{error::ErrorCode, reply::ReplyV1};
 use tokio::task::JoinSet;
 
 /// For the whole stream through a debug build on two busy cores; it takes about a tenth of it.
@@ -241,16 +241,25 @@ async fn ask_at_once(client: &QueryClient) -> Result<JoinSet<Result<(), ClientEr
             client.query(&request, ANSWER).await.map(|_| ())
         });
     }
-    questions.join_next().await.context("no question")???;
+    while !is_answered(questions.join_next().await.context("no question was answered")??)? {}
     Ok(questions)
 }
 
-/// Each was answered, or came after the service had left; none was left without a word.
+/// Whether it was answered, or refused because so many came at once.
+fn is_answered(ended: Result<(), ClientError>) -> Result<bool> {
+    match ended {
+        Ok(()) => Ok(true),
+        Err(ClientError::Service(error)) if error.code == ErrorCode::Overloaded => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Each was answered or refused, or came after the service had left; none was left without a word.
 async fn each_question_has_ended(mut questions: JoinSet<Result<(), ClientError>>) -> Result<()> {
     while let Some(ended) = questions.join_next().await {
         match ended? {
-            Ok(()) | Err(ClientError::NoService { .. }) => {}
-            Err(error) => return Err(error).context("a question in flight at the stop"),
+            Err(ClientError::NoService { .. }) => {}
+            ended => drop(is_answered(ended).context("a question in flight at the stop")?),
         }
     }
     Ok(())
