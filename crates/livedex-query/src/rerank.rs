@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use livedex_core::ports::ModelError;
 
-use crate::{cache::Question, deadline::Deadline, service::Service};
+use crate::{cache::Key, deadline::Deadline, service::Service};
 
 /// How much later than the reranker itself its caller gives up.
 const LATE: Duration = Duration::from_millis(5);
@@ -73,8 +73,9 @@ impl Service {
             let scores = vec![None; texts.len()];
             return Scored { scores, degraded: Some(Degraded::NoReranker), cached: 0 };
         };
-        let question = Question::new(&reranker.info().fingerprint, instruction, query);
-        let mut scores = self.scores.get(&question, &texts);
+        let question = Key::of_query(&reranker.info().fingerprint, instruction, query);
+        let keys: Vec<Key> = texts.iter().map(|text| question.with(text)).collect();
+        let mut scores = self.scores.get(&keys);
         let cached = scores.iter().flatten().count();
         let (places, rest): (Vec<usize>, Vec<String>) =
             texts.into_iter().enumerate().filter(|(place, _)| scores[*place].is_none()).unzip();
@@ -82,12 +83,12 @@ impl Service {
             return Scored { scores, degraded: None, cached };
         }
         let n_rest = rest.len();
-        let scoring = reranker.rerank(query, instruction, rest.clone(), Some(deadline.reply_by()));
+        let scoring = reranker.rerank(query, instruction, rest, Some(deadline.reply_by()));
         // The reranker keeps the deadline itself, and answers with what it has: that must not be missed.
         let degraded = match deadline.later(LATE).bound(scoring).await {
             Some(Ok(new)) if new.len() <= n_rest => {
-                for ((&place, text), &score) in places.iter().zip(&rest).zip(&new) {
-                    self.scores.put(&question, text, score);
+                for (&place, &score) in places.iter().zip(&new) {
+                    self.scores.put(keys[place], score);
                     scores[place] = Some(score);
                 }
                 (new.len() < n_rest).then_some(Degraded::Deadline)

@@ -13,7 +13,7 @@ use livedex_core::{
 };
 
 use crate::{
-    cache::{EmbeddingCache, ScoreCache},
+    cache::{Key, Memory},
     config::QueryConfig,
     deadline::Deadline,
     error::QueryError,
@@ -62,8 +62,10 @@ pub struct Service {
     pub watermarks: Watermarks,
     /// How many requests wait for the models, in the query lane and in the ingest lane; for STATS.
     pub lanes: Option<Lanes>,
-    pub(crate) scores: ScoreCache,
-    pub(crate) embeddings: EmbeddingCache,
+    /// The reranker's, by query and text.
+    pub(crate) scores: Memory<f32>,
+    /// Queries'.
+    embeddings: Memory<Arc<[f32]>>,
 }
 
 impl Service {
@@ -75,10 +77,10 @@ impl Service {
         others: Vec<Searched>,
         config: QueryConfig,
     ) -> Self {
-        let dimension = embedder.info().dimension;
+        let bytes = embedder.info().dimension * size_of::<f32>();
         Self {
-            scores: ScoreCache::new(config.rerank_cache_bytes),
-            embeddings: EmbeddingCache::new(config.embedding_cache_bytes, dimension),
+            scores: Memory::new("rerank", config.rerank_cache_bytes, size_of::<f32>()),
+            embeddings: Memory::new("embedding", config.embedding_cache_bytes, bytes),
             watermarks: Watermarks::default(),
             lanes: None,
             collections: std::iter::once(first).chain(others).collect(),
@@ -141,9 +143,9 @@ impl Service {
         instruction: Option<&str>,
         deadline: Deadline,
     ) -> Result<(Arc<[f32]>, bool), QueryError> {
-        let fingerprint = self.embedder.info().fingerprint.as_str();
-        if let Some(vector) = self.embeddings.get(fingerprint, instruction, text) {
-            return Ok((vector, true));
+        let key = Key::of_query(&self.embedder.info().fingerprint, instruction, text);
+        if let [Some(vector)] = self.embeddings.get(&[key]).as_slice() {
+            return Ok((vector.clone(), true));
         }
         let embedding = self.embedder.embed_query(text, instruction, Some(deadline.reply_by()));
         let vector = deadline
@@ -151,8 +153,9 @@ impl Service {
             .await
             .ok_or(QueryError::DeadlineExceeded { step: "embed" })?
             .map_err(embed_error)?;
-        self.embeddings.put(fingerprint, instruction, text, &vector);
-        Ok((vector.into(), false))
+        let vector: Arc<[f32]> = vector.into();
+        self.embeddings.put(key, vector.clone());
+        Ok((vector, false))
     }
 
     /// Waits until the records are in the collection, and says how long that took.
