@@ -21,6 +21,8 @@
 //! - [`proxy`]: a network that is slow, silent or broken
 //! - [`milvus_proxy`]: Milvus' error answers, in front of a Milvus that has none
 //! - [`embedder`]: an embedder without a model
+//! - [`specified`]: processes of its own, told by a file what they are to be
+//! - [`figures`]: what benchmarks print
 //! - [`query`]: query workers that cost what one says, and load on them
 //! - [`data`]: data that is too large to keep beside the code
 //! - [`topic`]: what is put on a topic, and what lies there
@@ -34,6 +36,7 @@ pub mod clients;
 pub mod crash;
 pub mod data;
 pub mod embedder;
+pub mod figures;
 pub mod history;
 pub mod kafka;
 pub mod letters;
@@ -46,6 +49,7 @@ pub mod responder;
 pub mod rows;
 pub mod sampler;
 pub mod servers;
+pub mod specified;
 pub mod stack;
 pub mod suite;
 pub mod topic;

@@ -33,7 +33,7 @@ use livedex_model::{
     ModelSpec, load_embedder,
     runtime::{Runtime, RuntimeConfig},
 };
-use livedex_testkit::{Broker, MilvusLite, stack::runtime, workload::Workload};
+use livedex_testkit::{Broker, MilvusLite, figures::say, stack::runtime, workload::Workload};
 
 use embedders::Known;
 
@@ -68,7 +68,7 @@ impl Bench {
         match std::env::var_os("LIVEDEX_MINILM") {
             Some(folder) => self.model(folder.into()).await,
             None => {
-                table::say("skipped: the real model (LIVEDEX_MINILM names its folder)");
+                say("skipped: the real model (LIVEDEX_MINILM names its folder)");
                 Ok(())
             }
         }

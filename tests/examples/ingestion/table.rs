@@ -1,12 +1,6 @@
 //! The results, as markdown.
 
-use std::io::Write as _;
-
-/// A line on standard output.
-pub(crate) fn say(line: &str) {
-    // Nobody reads it any more: nothing to be done.
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
+use livedex_testkit::figures::{quantile, say};
 
 /// Rates of contenders over the same `count` of things, round by round in seconds.
 pub(crate) fn rates(title: &str, count: usize, things: &str, contenders: &[(&str, &Vec<f64>)]) {
@@ -26,15 +20,10 @@ pub(crate) fn rates(title: &str, count: usize, things: &str, contenders: &[(&str
 pub(crate) fn delays(title: &str, seconds: &[f64]) {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
-    // The smallest value that the share of all do not exceed.
-    let at = |share: f64| {
-        let rank = (share * sorted.len() as f64).ceil() as usize;
-        sorted.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
-    };
     say(&format!("\n### {title}\n"));
     say("| documents | p50 | p90 | p99 | worst |");
     say("| ---: | ---: | ---: | ---: | ---: |");
-    let [p50, p90, p99, worst] = [0.5, 0.9, 0.99, 1.0].map(at);
+    let [p50, p90, p99, worst] = [0.5, 0.9, 0.99, 1.0].map(|part| quantile(&sorted, part));
     say(&format!("| {} | {p50:.3} s | {p90:.3} s | {p99:.3} s | {worst:.3} s |", sorted.len()));
 }
 

@@ -10,7 +10,6 @@
 
 mod overload;
 mod repeated;
-mod table;
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,8 @@ use livedex_core::query::QueryRequest;
 use livedex_query::{NatsConfig, QueryClient};
 use livedex_testkit::{
     Nats,
-    query::{QueryWorker, WorkerSpec, load::quantile},
+    figures::{quantile, say},
+    query::{QueryWorker, WorkerSpec},
     stack::runtime,
     wait::until,
 };
@@ -38,7 +38,7 @@ fn main() -> Result<()> {
         match std::env::var_os("LIVEDEX_MINILM") {
             Some(folder) => repeated::measure(&nats, folder.into()).await,
             None => {
-                table::say("skipped: the real models (LIVEDEX_MINILM names the embedder's folder)");
+                say("skipped: the real models (LIVEDEX_MINILM names the embedder's folder)");
                 Ok(())
             }
         }
@@ -73,16 +73,16 @@ async fn overhead(nats: &Nats) -> Result<()> {
     for sorted in [&mut seconds, &mut status] {
         sorted.sort_by(f64::total_cmp);
     }
-    table::say("\n### What the service costs: models and collection that cost nothing\n");
-    table::say("|  | p50 | p90 | p99 |");
-    table::say("| --- | ---: | ---: | ---: |");
+    say("\n### What the service costs: models and collection that cost nothing\n");
+    say("|  | p50 | p90 | p99 |");
+    say("| --- | ---: | ---: | ---: |");
     for (name, sorted) in [
         ("a message to the server and back", &status),
         ("a query with 50 candidates and 10 hits", &seconds),
     ] {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|part| 1000.0 * quantile(sorted, part));
-        table::say(&format!("| {name} | {p50:.2} ms | {p90:.2} ms | {p99:.2} ms |"));
+        say(&format!("| {name} | {p50:.2} ms | {p90:.2} ms | {p99:.2} ms |"));
     }
-    table::say(&format!("\n{REQUESTS} of each, in turns, one after the other."));
+    say(&format!("\n{REQUESTS} of each, in turns, one after the other."));
     worker.terminate(TIMEOUT)
 }

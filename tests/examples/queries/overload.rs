@@ -7,10 +7,11 @@ use livedex_core::query::QueryRequest;
 use livedex_query::QueryClient;
 use livedex_testkit::{
     Nats,
-    query::{Load, Outcome, QueryWorker, Report, WorkerSpec, load::quantile},
+    figures::{quantile, say},
+    query::{Load, Outcome, QueryWorker, Report, WorkerSpec},
 };
 
-use crate::{TIMEOUT, client, table::say};
+use crate::{TIMEOUT, client};
 
 /// What the device takes for one request.
 const RERANK_US: u64 = 20_000;

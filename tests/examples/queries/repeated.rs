@@ -22,10 +22,14 @@ use livedex_model::{
     runtime::{Runtime, RuntimeConfig},
 };
 use livedex_query::{NatsConfig, QueryConfig, Searched, Service};
-use livedex_testkit::{MilvusLite, Nats, query::load::quantile, workload::Workload};
+use livedex_testkit::{
+    MilvusLite, Nats,
+    figures::{quantile, say},
+    workload::Workload,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{TIMEOUT, client, table::say};
+use crate::{TIMEOUT, client};
 
 /// Documents in the collection.
 const DOCUMENTS: usize = 150;

@@ -1,11 +1,10 @@
 //! A worker that can be made to die at a named point: see `livedex_testkit::crash`. Its only
 //! argument is the path of its specification.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use livedex_testkit::crash::{WorkerSpec, run};
+use anyhow::Result;
+use livedex_testkit::{crash::run, specified::specification};
 use tracing_subscriber::EnvFilter;
 
 /// Our own progress, others' warnings.
@@ -31,10 +30,5 @@ async fn main() -> ExitCode {
 }
 
 async fn work() -> Result<()> {
-    let path = std::env::args_os().nth(1).map(PathBuf::from);
-    let path = path.context("the only argument is the path of the specification")?;
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let spec: WorkerSpec = toml::from_str(&text)?;
-    run::run(&spec).await
+    run::run(&specification()?).await
 }

@@ -10,6 +10,8 @@ use livedex_query::{ClientError, QueryClient};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
+use crate::figures::quantile;
+
 /// Requests to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
@@ -65,12 +67,6 @@ impl Report {
     pub fn quantile(&self, part: f64) -> f64 {
         quantile(&self.seconds, part)
     }
-}
-
-/// The value below which this part of `sorted` is; 0 if it is empty.
-pub fn quantile(sorted: &[f64], part: f64) -> f64 {
-    let at = (sorted.len() as f64 * part).ceil() as usize;
-    sorted.get(at.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
 }
 
 impl Load {

@@ -1,18 +1,15 @@
 //! The process `livedex-query-worker`, and a handle on one.
 
-use std::{fs, fs::File, process::Command, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Result, bail, ensure};
-use livedex_local::child::Child;
+use anyhow::Result;
 use livedex_query::{NatsConfig, QueryConfig, Searched, Service};
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::ports::{SerialReranker, Shelf};
-use crate::{binary::find_binary, embedder::HashEmbedder};
+use crate::{embedder::HashEmbedder, specified::Specified};
 
 const BINARY: &str = "livedex-query-worker";
 
@@ -72,43 +69,21 @@ pub async fn run(spec: &WorkerSpec) -> Result<()> {
 
 /// A running worker. Dropping it kills it.
 #[derive(Debug)]
-pub struct QueryWorker {
-    child: Child,
-    dir: TempDir,
-}
+pub struct QueryWorker(Specified);
 
 impl QueryWorker {
     /// Starts one. It takes requests a moment later.
     pub fn start(spec: &WorkerSpec) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("livedex-query-").tempdir()?;
-        let file = dir.path().join("spec.toml");
-        fs::write(&file, toml::to_string(spec)?)?;
-        let log = dir.path().join("log");
-        let out = File::create(&log)?;
-        let mut command = Command::new(find_binary(BINARY)?);
-        command.arg(&file).current_dir(dir.path()).stdout(out.try_clone()?).stderr(out);
-        Ok(Self { child: Child::spawn_with_output(BINARY, command, &log)?, dir })
+        Ok(Self(Specified::start(BINARY, |_| spec)?))
     }
 
     /// Kills it (SIGKILL).
     pub fn kill(&mut self) {
-        self.child.kill();
+        self.0.child.kill();
     }
 
     /// Asks it to stop (SIGTERM), and fails unless it ends well within `timeout`.
-    pub fn terminate(mut self, timeout: Duration) -> Result<()> {
-        self.child.signal(Signal::SIGTERM);
-        let log = || fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-        let Some(status) = self.child.wait_timeout(timeout) else {
-            bail!("it still ran {} s after SIGTERM:\n{}", timeout.as_secs(), log());
-        };
-        ensure!(status.success(), "after SIGTERM: {status}:\n{}", log());
-        Ok(())
-    }
-}
-
-impl Drop for QueryWorker {
-    fn drop(&mut self) {
-        self.child.kill();
+    pub fn terminate(self, timeout: Duration) -> Result<()> {
+        self.0.terminate(timeout)
     }
 }
