@@ -33,6 +33,16 @@ pub enum Fusion {
     Mean,
 }
 
+impl Fusion {
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rerank => "rerank",
+            Self::Mean => "mean",
+        }
+    }
+}
+
 /// A chunk after stage 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retrieved {

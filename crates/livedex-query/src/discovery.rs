@@ -17,13 +17,12 @@ use async_nats::{
     service::{Info, PingResponse, endpoint},
 };
 use futures::{StreamExt, stream::select_all};
-use livedex_wire::time::format_millis;
+use livedex_wire::time::{format_millis, now_millis};
 use serde_json::{Value, json};
 
 use crate::{
     config::NatsConfig,
     endpoint::{Endpoint, SERVICE_NAME, VERSION},
-    freshness::now_ms,
     status::Report,
 };
 
@@ -77,7 +76,7 @@ impl Discovery {
         let inbox = client.new_inbox();
         Self {
             id: inbox.rsplit('.').next().unwrap_or(&inbox).to_owned(),
-            started: format_millis(now_ms()).unwrap_or_default(),
+            started: format_millis(now_millis()).unwrap_or_default(),
             nats: nats.clone(),
             metadata: report.metadata(),
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use livedex_wire::error::{ErrorBody, ErrorCode, Missing};
+use livedex_wire::{
+    error::{ErrorBody, ErrorCode, Missing},
+    request::RequestError,
+};
 
 use crate::endpoint::DEADLINE_HEADER;
 
@@ -174,8 +177,8 @@ impl QueryError {
     }
 }
 
-impl From<ErrorBody> for QueryError {
-    fn from(body: ErrorBody) -> Self {
-        Self::Request(body)
+impl From<RequestError> for QueryError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error.body())
     }
 }

@@ -15,13 +15,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use livedex_core::record::SourcePosition;
 use livedex_wire::{
     error::Missing,
     reply::Watermark,
+    time::now_millis,
     watermarks::{PartitionWatermark, WatermarksV1},
 };
 use tokio::sync::watch;
@@ -109,7 +110,7 @@ impl Watermarks {
     /// The one that ingesters write to, if one does; `None` while they speak of several.
     fn current(&self, collection: &str, own: &str) -> Option<Arc<str>> {
         let named = self.0.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = now_ms() - CURRENT_MS;
+        let since = now_millis() - CURRENT_MS;
         let mut spoken_of = named
             .iter()
             .filter(|((name, _), at)| &**name == collection && **at >= since)
@@ -124,7 +125,7 @@ impl Watermarks {
     /// How far the collection of this name is; `own` is its identity when it was opened.
     pub fn view(&self, collection: &str, own: &str) -> View {
         let Some(identity) = self.current(collection, own) else { return View::default() };
-        let now = now_ms();
+        let now = now_millis();
         let heard = self.heard();
         let all = of(&heard, &identity).map(|((_, topic, partition), heard)| {
             let age_ms = u64::try_from(now - heard.at).unwrap_or(0);
@@ -194,12 +195,6 @@ fn of<'a>(
         .take_while(move |((of, ..), _)| &**of == identity)
 }
 
-/// Milliseconds since 1970.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
@@ -264,7 +259,7 @@ mod tests {
     #[tokio::test]
     async fn a_collection_that_is_made_again_is_another_one() {
         let watermarks = Watermarks::default();
-        let now = now_ms();
+        let now = now_millis();
         watermarks.hear(&said("w", 0, 1000, now - 60_000));
         assert_eq!(watermarks.view("c", "id").lag, Some(0));
         // Its ingester fills another one under the same name now.

@@ -29,12 +29,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     admission::{Admission, Place},
+    config::QueryConfig,
     deadline::Deadline,
     endpoint::{DEADLINE_HEADER, Endpoint},
     error::QueryError,
     reply::{self, About},
     rerank::Degraded,
-    server::HELD_PER_PLACE,
     service::{MODEL_RETRY, Searched, Service, embed_error},
     status::Report,
 };
@@ -48,6 +48,16 @@ const EMBEDDED_AT_ONCE: usize = 4;
 /// When those who wait may have become fewer: ingesters say every second where they are.
 const WAITER_RETRY: Duration = Duration::from_secs(1);
 
+/// Requests that are held at once, for each one that may be in flight; those that wait for their records
+/// are counted apart, as many again. What a request holds is its own bytes, at most the server's
+/// `max_payload`.
+const HELD_PER_PLACE: usize = 4;
+
+/// Requests that are held at once.
+pub(crate) fn max_held(config: &QueryConfig) -> usize {
+    config.max_in_flight * HELD_PER_PLACE
+}
+
 /// A reply's body, and how its request is counted.
 pub(crate) type Outcome = (Bytes, &'static str);
 
@@ -60,25 +70,16 @@ pub(crate) struct Handlers {
     pub(crate) waiters: Arc<Semaphore>,
 }
 
-/// What bounds how many requests are held: one permit, of those at work or of those that wait.
-pub(crate) struct Held(Option<OwnedSemaphorePermit>);
-
-impl Held {
-    /// At work.
-    pub(crate) fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self(Some(permit))
-    }
-}
-
 impl Handlers {
-    /// Answers what `message` asks. `max_payload` is what the server lets through now.
+    /// Answers what `message` asks. `max_payload` is what the server lets through now; `held` is what lets
+    /// the request be held, and becomes a place among those that wait if it has to.
     pub(crate) async fn handle(
         &self,
         endpoint: Endpoint,
         message: &Message,
         received: Instant,
         max_payload: usize,
-        held: &mut Held,
+        held: &mut OwnedSemaphorePermit,
     ) -> Result<Outcome, QueryError> {
         let header = message.headers.as_ref().and_then(|headers| headers.get(DEADLINE_HEADER));
         let timeout = self.service.config.timeout;
@@ -88,23 +89,14 @@ impl Handlers {
         }
         let (json, at) = (&*message.payload, At { received, deadline, max_payload });
         match endpoint {
-            Endpoint::Query => {
-                self.query(&query::decode(json).map_err(|error| error.body())?, at, held).await
-            }
+            Endpoint::Query => self.query(&query::decode(json)?, at, held).await,
             Endpoint::Retrieve => {
-                let request = query::decode(json).map_err(|error| error.body())?;
+                let request = query::decode(json)?;
                 self.query(&QueryRequest { rerank: false, ..request }, at, held).await
             }
-            Endpoint::Rerank => {
-                self.rerank(rerank::decode(json).map_err(|error| error.body())?, at).await
-            }
-            Endpoint::Embed => {
-                self.embed(embed::decode(json).map_err(|error| error.body())?, at).await
-            }
-            Endpoint::Documents => {
-                let request = documents::decode(json).map_err(|error| error.body())?;
-                self.document(request, at, held).await
-            }
+            Endpoint::Rerank => self.rerank(rerank::decode(json)?, at).await,
+            Endpoint::Embed => self.embed(embed::decode(json)?, at).await,
+            Endpoint::Documents => self.document(documents::decode(json)?, at, held).await,
             // It has no contract of its own for requests, and another way in.
             Endpoint::Status => Err(QueryError::Internal { what: "status is answered elsewhere" }),
         }
@@ -124,17 +116,17 @@ impl Handlers {
         collection: &Searched,
         after: &[SourcePosition],
         at: At,
-        held: &mut Held,
+        held: &mut OwnedSemaphorePermit,
     ) -> Result<Option<Duration>, QueryError> {
         if after.is_empty() {
             return Ok(None);
         }
         let full = |_| QueryError::Overloaded {
             what: "requests waiting for their records",
-            limit: self.service.config.max_in_flight * HELD_PER_PLACE,
+            limit: max_held(&self.service.config),
             retry_after: WAITER_RETRY,
         };
-        held.0 = Some(self.waiters.clone().try_acquire_owned().map_err(full)?);
+        *held = self.waiters.clone().try_acquire_owned().map_err(full)?;
         self.service.wait_for(collection, after, at.deadline).await.map(Some)
     }
 
@@ -142,7 +134,7 @@ impl Handlers {
         &self,
         request: &QueryRequest,
         at: At,
-        held: &mut Held,
+        held: &mut OwnedSemaphorePermit,
     ) -> Result<Outcome, QueryError> {
         let service = &self.service;
         let collection = service.collection(request.collection.as_deref())?;
@@ -240,7 +232,7 @@ impl Handlers {
         &self,
         request: DocumentRequest,
         at: At,
-        held: &mut Held,
+        held: &mut OwnedSemaphorePermit,
     ) -> Result<Outcome, QueryError> {
         let service = &self.service;
         let collection = service.collection(request.collection.as_deref())?;

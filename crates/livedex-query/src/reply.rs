@@ -113,18 +113,11 @@ fn explain(answer: &Answer, about: &About<'_>) -> Explain {
     Explain {
         mode: mode_name(about.mode).to_owned(),
         routes: answer.routes.iter().map(route).collect(),
-        fusion: fusion_name(about.fusion).to_owned(),
+        fusion: about.fusion.as_str().to_owned(),
         reranked: answer.reranked,
         rerank_cached: answer.rerank_cached,
         embed_cached: answer.embed_cached,
         score,
-    }
-}
-
-fn fusion_name(fusion: Fusion) -> &'static str {
-    match fusion {
-        Fusion::Rerank => "rerank",
-        Fusion::Mean => "mean",
     }
 }
 

@@ -31,7 +31,7 @@ use crate::{
     discovery::{Counters, Discovery, Numbers},
     endpoint::Endpoint,
     error::QueryError,
-    handlers::{Handlers, Held, Outcome},
+    handlers::{Handlers, Outcome, max_held},
     intake::{Intake, Joined},
     membership::Membership,
     metrics, reply,
@@ -42,11 +42,6 @@ use crate::{
 
 /// `status` requests answered at once; each asks the collections for their numbers of rows.
 const MAX_STATUS_IN_FLIGHT: usize = 4;
-
-/// Requests that are held at once, for each one that may be in flight; those that wait for their records
-/// are counted apart, as many again. What a request holds is its own bytes, at most the server's
-/// `max_payload`.
-pub(crate) const HELD_PER_PLACE: usize = 4;
 
 /// How long leaving the queue group may take: two round trips, and many times that.
 const LEAVE: Duration = Duration::from_secs(3);
@@ -129,14 +124,14 @@ impl Server {
         let joined = joined.map_err(|error| ServeError::Register(one_line(&*error)))?;
         let shared = Arc::new(Shared {
             counters: Endpoint::ALL.map(|endpoint| (endpoint, Counters::default())).into(),
-            held: Arc::new(Semaphore::new(config.max_in_flight * HELD_PER_PLACE)),
+            held: Arc::new(Semaphore::new(max_held(&config))),
             status_places: Arc::new(Semaphore::new(MAX_STATUS_IN_FLIGHT)),
             membership: Membership::new(&discovery.id, client.clone(), nats, admission.clone()),
             is_member: AtomicBool::new(true),
             tasks: TaskTracker::new(),
             give_up: CancellationToken::new(),
             handlers: Handlers {
-                waiters: Arc::new(Semaphore::new(config.max_in_flight * HELD_PER_PLACE)),
+                waiters: Arc::new(Semaphore::new(max_held(&config))),
                 service,
                 report,
                 admission,
@@ -260,8 +255,8 @@ impl Shared {
 
     async fn admit(self: &Arc<Self>, endpoint: Endpoint, message: Message) {
         let received = Instant::now();
-        let Ok(held) = self.held.clone().try_acquire_owned() else {
-            let limit = self.handlers.service.config.max_in_flight * HELD_PER_PLACE;
+        let Ok(mut held) = self.held.clone().try_acquire_owned() else {
+            let limit = max_held(&self.handlers.service.config);
             let (what, retry_after) = ("requests held", MODEL_RETRY);
             let error = QueryError::Overloaded { what, limit, retry_after };
             let answer = self.count(endpoint, received, Err(error));
@@ -270,7 +265,6 @@ impl Shared {
         let shared = self.clone();
         self.tasks.spawn(async move {
             let max_payload = shared.client.max_payload();
-            let mut held = Held::new(held);
             let work = shared.handlers.handle(endpoint, &message, received, max_payload, &mut held);
             let result = shared.guard(work).await;
             let answer = shared.count(endpoint, received, result);

@@ -13,14 +13,17 @@ use async_nats::{
     jetstream::{self, kv},
 };
 use futures::StreamExt;
-use livedex_wire::watermarks::{PartitionWatermark, WatermarksV1};
+use livedex_wire::{
+    time::now_millis,
+    watermarks::{PartitionWatermark, WatermarksV1},
+};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::NatsConfig,
     connect::{connect_whenever, one_line},
-    freshness::{Watermarks, now_ms},
+    freshness::Watermarks,
 };
 
 /// How often an ingester looks whether its watermarks have moved: what a query that waits for a record
@@ -70,7 +73,7 @@ struct Ingester {
 impl Ingester {
     /// Where it is now, as far as it has anything.
     fn look(&self) -> impl Iterator<Item = WatermarksV1> {
-        let at = now_ms();
+        let at = now_millis();
         let said = (self.look)().into_iter().filter(|entry| !entry.partitions.is_empty());
         said.map(move |entry| WatermarksV1 { worker: self.worker.clone(), at, ..entry })
     }

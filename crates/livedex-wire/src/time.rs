@@ -1,5 +1,7 @@
 //! RFC 3339 to milliseconds and back, and times that people type.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 /// Milliseconds since 1970-01-01T00:00:00Z of an RFC 3339 time with its offset
@@ -33,6 +35,12 @@ pub fn parse_when(text: &str, now_ms: i64) -> Option<i64> {
         let ago: SignedDuration = ago.abs();
         now_ms.checked_sub(i64::try_from(ago.as_millis()).ok()?)
     })
+}
+
+/// Milliseconds since 1970 by this machine's clock; 0 if that is set before.
+pub fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The time in UTC; `None` if it is before the year -9999 or after 9999.

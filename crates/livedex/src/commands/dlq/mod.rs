@@ -1,13 +1,10 @@
 //! `livedex dlq`: dead letters, listed, shown and replayed.
 
-use std::{
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use livedex_core::{dead_letter::Selection, record::SourcePosition};
-use livedex_wire::time::{format_millis, parse_when};
+use livedex_wire::time::{format_millis, now_millis, parse_when};
 
 use crate::{
     cli::{DlqCommand, DlqFilterArgs, DlqListArgs, DlqReplayArgs, DlqShowArgs},
@@ -35,8 +32,7 @@ pub(super) async fn run(config: &Config, command: &DlqCommand) -> anyhow::Result
 
 /// What the filters say.
 fn selection(args: &DlqFilterArgs) -> anyhow::Result<Selection> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = now_millis();
     let time = |flag: &str, text: &Option<String>| {
         let parse = |text: &String| {
             parse_when(text, now).with_context(|| {

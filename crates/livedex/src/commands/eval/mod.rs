@@ -21,7 +21,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use livedex_core::ranking::Fusion;
 use livedex_eval::{
     DEPTH,
     beir::{self, Query, TestSet},
@@ -29,7 +28,10 @@ use livedex_eval::{
     report::{How, Model, Report, SetInfo, page, table},
 };
 use livedex_query::QueryClient;
-use livedex_wire::status::StatusV1;
+use livedex_wire::{
+    status::StatusV1,
+    time::{format_millis, now_millis},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -135,7 +137,7 @@ impl<'a> Run<'a> {
             seed: args.seed,
         };
         let chunk_tokens = place.chunk_tokens();
-        Ok(Self { args, settings, fusion: fusion_name(fusion), chunk_tokens })
+        Ok(Self { args, settings, fusion: fusion.as_str(), chunk_tokens })
     }
 
     /// The whole of it; `None` if it was told to stop before the end.
@@ -268,14 +270,6 @@ fn set_info(name: &str, set: &TestSet, sample: &[&Query]) -> SetInfo {
 
 /// The time to the second.
 fn now() -> anyhow::Result<String> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let millis = i64::try_from(since.as_secs())?.saturating_mul(1000);
-    livedex_wire::time::format_millis(millis).context("the clock is beyond the year 9999")
-}
-
-fn fusion_name(fusion: Fusion) -> &'static str {
-    match fusion {
-        Fusion::Rerank => "rerank",
-        Fusion::Mean => "mean",
-    }
+    let millis = now_millis() / 1000 * 1000;
+    format_millis(millis).context("the clock is beyond the year 9999")
 }

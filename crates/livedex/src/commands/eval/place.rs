@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use livedex_kafka::{Admin, KafkaConfig, TopicSpec};
 use livedex_milvus::{Milvus, MilvusConfig};
 use livedex_query::NatsConfig;
+use livedex_wire::time::now_millis;
 use tracing::warn;
 
 use crate::{cli::EvalArgs, config::Config, worker::BROKER_DEFAULT};
@@ -39,9 +40,7 @@ impl Place {
         stream.kafka.stream.clone_from(&stream.name);
         stream.kafka.topic = format!("livedex.eval.{id}");
         stream.kafka.dead_letter_topic = format!("livedex.eval.{id}.dlq");
-        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-        stream.kafka.group =
-            format!("livedex-eval-{id}-{}-{}", std::process::id(), started.as_millis());
+        stream.kafka.group = format!("livedex-eval-{id}-{}-{}", std::process::id(), now_millis());
         stream.kafka.instance_id = None;
         stream.milvus.collection = format!("livedex_eval_{id}");
         stream.mapping = Default::default();
