@@ -1,0 +1,67 @@
+#include "kernels.h"
+
+#include <string.h>
+#include <utility>
+
+#include "../kernels/attention.cu"
+#include "../kernels/norms.cu"
+#include "../kernels/pooling.cu"
+#include "../kernels/rows.cu"
+
+namespace emulator {
+
+namespace {
+
+template <typename T> constexpr bool IS_POINTER = false;
+template <typename T> constexpr bool IS_POINTER<T *> = true;
+
+template <auto kernel> struct Typed;
+
+template <typename... Arguments, void (*kernel)(Arguments...)> struct Typed<kernel> {
+    static_assert(sizeof...(Arguments) <= MOST_ARGUMENTS);
+
+    template <size_t... i> static void call(void **arguments, std::index_sequence<i...>) {
+        kernel(*static_cast<Arguments *>(arguments[i])...);
+    }
+
+    static void call(void **arguments) {
+        call(arguments, std::index_sequence_for<Arguments...>());
+    }
+
+    static constexpr unsigned pointers() {
+        unsigned bits = 0, bit = 1;
+        ((bits |= IS_POINTER<Arguments> ? bit : 0, bit *= 2), ...);
+        return bits;
+    }
+};
+
+template <auto kernel> constexpr Kernel named(const char *name, unsigned most_threads = 1024) {
+    return {name, Typed<kernel>::call, most_threads, Typed<kernel>::pointers()};
+}
+
+constexpr Kernel KERNELS[] = {
+    named<gather_rows>("gather_rows"),
+    named<add_rms_norm>("add_rms_norm"),
+    named<norm_rope>("norm_rope"),
+    named<gated>("gated"),
+    named<bias_activation>("bias_activation"),
+    named<layer_norm>("layer_norm"),
+    named<pool>("pool"),
+    named<dots>("dots"),
+    named<attention_32>("attention_32", THREADS),
+    named<attention_64>("attention_64", THREADS),
+    named<attention_128>("attention_128", THREADS),
+};
+
+} // namespace
+
+const Kernel *find_kernel(const char *name) {
+    for (const Kernel &kernel : KERNELS) {
+        if (strcmp(kernel.name, name) == 0) {
+            return &kernel;
+        }
+    }
+    return nullptr;
+}
+
+} // namespace emulator
