@@ -11,6 +11,8 @@ use std::{
 use libloading::Library;
 use tempfile::TempDir;
 
+use crate::compiler::compiler;
+
 /// An argument of a kernel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Argument {
@@ -138,14 +140,7 @@ pub(crate) fn emulator() -> Option<MutexGuard<'static, Emulator>> {
 
 /// Compiles the kernels after `change` had a look at each file. None where there is no compiler.
 pub(crate) fn compile(change: impl Fn(&str, String) -> String) -> Option<Emulator> {
-    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    if Command::new(&compiler).arg("--version").output().is_err() {
-        let missing = format!("no C++ compiler ({}; CXX names one)", compiler.display());
-        let required = std::env::var("LIVEDEX_REQUIRE_ALL").is_ok_and(|value| value == "1");
-        assert!(!required, "LIVEDEX_REQUIRE_ALL=1, but {missing}");
-        eprintln!("skipped: {missing}");
-        return None;
-    }
+    let compiler = compiler()?;
     let folder = tempfile::tempdir().unwrap();
     for part in ["kernels", "emulator"] {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(part);

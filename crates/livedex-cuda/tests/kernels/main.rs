@@ -12,6 +12,8 @@
 )]
 
 mod attention;
+#[path = "../support/compiler.rs"]
+mod compiler;
 mod emulator;
 mod faults;
 mod memory;
