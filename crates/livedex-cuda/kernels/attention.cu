@@ -126,17 +126,18 @@ static __device__ __forceinline__ void attend(bf16 *out, u32 out_ld, const bf16 
             }
         }
 
-        // What each of the two rows sees of this tile's keys.
+        // The warp's first row has the earliest end, its last one the latest beginning.
         const bool own = tile >= prefix_tiles;
         const int first_key = (own ? first_own + tile - prefix_tiles : tile) * TILE;
-        Seen seen[2];
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
+        const auto seen_of_segment = [&](u32 row) {
             const Seen all = {0, (int)span.p_len};
-            seen[half] = own ? seen_by(span, first_row + lane_row + 8 * half, mask, window) : all;
-        }
-        // Both bounds rise with the row, so that the upper row has the earlier end.
-        if (seen[1].first > first_key || seen[0].end < first_key + TILE) {
+            return own ? seen_by(span, first_row + row, mask, window) : all;
+        };
+        // The same for all lanes, so that they stay together.
+        const bool has_hidden = seen_of_segment(warp_row + 15).first > first_key ||
+                                seen_of_segment(warp_row).end < first_key + TILE;
+        if (has_hidden) {
+            const Seen seen[2] = {seen_of_segment(lane_row), seen_of_segment(lane_row + 8)};
 #pragma unroll
             for (int i = 0; i < 2 * KEY_STEPS; i++) {
 #pragma unroll

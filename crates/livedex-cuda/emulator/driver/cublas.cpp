@@ -80,10 +80,11 @@ API cublasStatus_t cublasGetVersion_v2(cublasHandle_t, int *version) {
 
 namespace {
 
-// One side of a product, column-major, with the stride from one column to the next.
+// One side of a product, column-major.
 struct Operand {
     const void *from;
     Type type;
+    // From one column to the next.
     int ld;
     bool transposed;
 };
@@ -97,19 +98,25 @@ float number(const void *from, Type type, size_t at) {
                               : __bfloat162float(static_cast<const __nv_bfloat16 *>(from)[at]);
 }
 
-// Whether [rows, columns] numbers are there, and where their last one ends.
+// Whether the device has [rows, columns] numbers there.
 bool is_there(const void *from, Type type, int ld, size_t rows, size_t columns) {
     return (size_t)ld >= rows && livedex_emulator_holds(from, (ld * (columns - 1) + rows) * size_of(type));
+}
+
+template <Type type>
+void fill_rows(std::vector<float> &numbers, const Operand &x, size_t rows, size_t k, size_t padded, bool along) {
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t i = 0; i < k; i++) {
+            numbers[row * padded + i] = number(x.from, type, along ? row * x.ld + i : i * x.ld + row);
+        }
+    }
 }
 
 // The rows of an operand that is [rows, k], each filled up with zeros to `padded`. `along`: whether k goes along a column.
 std::vector<float> rows_of(const Operand &x, size_t rows, size_t k, size_t padded, bool along) {
     std::vector<float> numbers(rows * padded);
-    for (size_t row = 0; row < rows; row++) {
-        for (size_t i = 0; i < k; i++) {
-            numbers[row * padded + i] = number(x.from, x.type, along ? row * x.ld + i : i * x.ld + row);
-        }
-    }
+    x.type == CUDA_R_32F ? fill_rows<CUDA_R_32F>(numbers, x, rows, k, padded, along)
+                         : fill_rows<CUDA_R_16BF>(numbers, x, rows, k, padded, along);
     return numbers;
 }
 

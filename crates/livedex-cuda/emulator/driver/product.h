@@ -7,7 +7,7 @@
 namespace emulator {
 
 // Numbers of a row are summed this many at a time; rows are filled up with zeros.
-constexpr size_t LANES = 8;
+constexpr size_t LANES = 16;
 
 // out[i, j] = a[i] . b[j], for rows of `k` numbers, a multiple of LANES. Row j of `out` begins at j * rows: columns of
 // the result are contiguous, as BLAS has them.
