@@ -59,6 +59,7 @@ void *entry_argument;
 bool failed;
 char *reason;
 size_t reason_bytes;
+uint64_t conflicts;
 
 void give_reason(const char *format, va_list arguments) {
     if (!failed) {
@@ -188,13 +189,14 @@ bool run_grid(Index grid, Index block, size_t shared_bytes, Schedule schedule, v
     reason_bytes = message_bytes;
     const size_t n = (size_t)block.x * block.y * block.z;
     if (n % WARP != 0 || block.y != 1 || block.z != 1) {
-        snprintf(message, message_bytes, "the emulator runs blocks of whole warps along x, not of %u x %u x %u", block.x,
-                 block.y, block.z);
+        snprintf(message, message_bytes, "the emulator runs blocks of whole warps along x, not of %u x %u x %u",
+                 block.x, block.y, block.z);
         return false;
     }
     if (n > n_stacks) {
         // Pages come when they are used.
-        void *memory = mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        constexpr int FLAGS = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        void *memory = mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, FLAGS, -1, 0);
         if (memory == MAP_FAILED) {
             snprintf(message, message_bytes, "no memory for the stacks of %zu threads", n);
             return false;
@@ -257,6 +259,19 @@ void check_shared(const void *from, size_t bytes) {
     if (at < start || at + bytes > start + dynamic_bytes || reinterpret_cast<uintptr_t>(at) % bytes != 0) {
         fail("%zu bytes at %td of %zu bytes of dynamic shared memory", bytes, at - start, dynamic_bytes);
     }
+}
+
+void count_bank_conflicts(const void *const (&rows)[8]) {
+    uint32_t taken = 0;
+    for (const void *row : rows) {
+        const uint32_t place = 1u << reinterpret_cast<uintptr_t>(row) / 16 % 8;
+        conflicts += (taken & place) != 0;
+        taken |= place;
+    }
+}
+
+uint64_t bank_conflicts() {
+    return conflicts;
 }
 
 static void complete(const Copy &copy) {

@@ -33,6 +33,9 @@ struct Schedule {
 bool run_grid(Index grid, Index block, size_t shared_bytes, Schedule schedule, void (*call)(void *), void *argument,
               char *message, size_t message_bytes);
 
+// Of all grids so far.
+uint64_t bank_conflicts();
+
 // What follows is for threads.
 
 // An operation of a warp: what each lane brought, and where its result goes.
@@ -47,6 +50,10 @@ void meet_block();
 void *dynamic_shared();
 // Fails unless these bytes are the block's dynamic shared memory, and aligned to their number.
 void check_shared(const void *from, size_t bytes);
+
+// Counts the accesses to shared memory that a warp makes one after another because they fall into the same banks: 32 of
+// 4 bytes each. `rows`: where eight accesses of 16 bytes begin, which a device makes at once.
+void count_bank_conflicts(const void *const (&rows)[8]);
 
 // 16 bytes; null: zeros.
 void start_copy(void *to, const void *from);

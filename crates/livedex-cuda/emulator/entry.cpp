@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define API extern "C" __attribute__((visibility("default")))
+
 namespace {
 
 struct Call {
@@ -14,11 +16,14 @@ struct Call {
 
 } // namespace
 
-// Runs a kernel. `schedule`: bit 0, the last warp goes first; bit 1, copies are there early. The message is empty unless
-// the result is false.
-extern "C" __attribute__((visibility("default"))) bool
-livedex_emulator_launch(const char *name, const unsigned *grid, unsigned threads, size_t shared_bytes, void **arguments,
-                        unsigned schedule, char *message, size_t message_bytes) {
+API uint64_t livedex_emulator_bank_conflicts() {
+    return emulator::bank_conflicts();
+}
+
+// Runs a kernel. `schedule`: bit 0, the last warp goes first; bit 1, copies are there early. The message is empty
+// unless the result is false.
+API bool livedex_emulator_launch(const char *name, const unsigned *grid, unsigned threads, size_t shared_bytes,
+                                 void **arguments, unsigned schedule, char *message, size_t message_bytes) {
     message[0] = 0;
     Call call = {emulator::find_kernel(name), arguments};
     if (!call.kernel || threads > call.kernel->most_threads) {
@@ -26,8 +31,10 @@ livedex_emulator_launch(const char *name, const unsigned *grid, unsigned threads
         return false;
     }
     const emulator::Schedule how = {(schedule & 1) != 0, (schedule & 2) != 0};
-    return emulator::run_grid({grid[0], grid[1], grid[2]}, {threads, 1, 1}, shared_bytes, how, [](void *argument) {
+    const auto one_thread = [](void *argument) {
         const Call *call = static_cast<const Call *>(argument);
         call->kernel->call(call->arguments);
-    }, &call, message, message_bytes);
+    };
+    return emulator::run_grid({grid[0], grid[1], grid[2]}, {threads, 1, 1}, shared_bytes, how, one_thread, &call,
+                              message, message_bytes);
 }

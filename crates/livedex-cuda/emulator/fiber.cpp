@@ -4,8 +4,8 @@
 
 #if defined(__x86_64__)
 
-// Pushes what a function must keep, changes stacks, and pops the other fiber's. ucontext.h would do the same and ask the
-// kernel for the signal mask each time, which takes a hundred times as long.
+// Pushes what a function must keep, changes stacks, and pops the other fiber's. ucontext.h would do the same and ask
+// the kernel for the signal mask each time, which takes a hundred times as long.
 extern "C" __attribute__((visibility("hidden"))) void livedex_switch(void **from, void *to);
 
 asm(R"(

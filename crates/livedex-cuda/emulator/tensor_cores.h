@@ -31,6 +31,13 @@ struct EmulatedMatrices {
 
 template <bool transposed>
 static void load_four(const void *const *operands, void *const *results) {
+    for (u32 matrix = 0; matrix < 4; matrix++) {
+        const void *rows[8];
+        for (u32 row = 0; row < 8; row++) {
+            rows[row] = *static_cast<const void *const *>(operands[8 * matrix + row]);
+        }
+        emulator::count_bank_conflicts(rows);
+    }
     for (u32 lane = 0; lane < 32; lane++) {
         auto *mine = static_cast<EmulatedMatrices *>(results[lane]);
         for (u32 matrix = 0; matrix < 4; matrix++) {

@@ -215,8 +215,8 @@ static __device__ __forceinline__ void attend(bf16 *out, u32 out_ld, const bf16 
     write_rows<D>(out + at_row(span.q_start + first_row, out_ld) + head * D, out_ld, key_tiles, rows);
 }
 
-// Grid: blocks, query heads. `spans`: six numbers a sequence, `blocks`: sequence and first query row of each block. Query
-// head h reads the keys and values of head h / group. The scale is positive. Near masks have no prefixes.
+// Grid: blocks, query heads. `spans`: six numbers a sequence, `blocks`: sequence and first query row of each block.
+// Query head h reads the keys and values of head h / group. The scale is positive. Near masks have no prefixes.
 #define ATTENTION(D, AT_ONCE)                                                                                          \
     extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) attention_##D(                                      \
         bf16 *out, u32 out_ld, const bf16 *q, u32 q_ld, const bf16 *k, u32 k_ld, const bf16 *v, u32 v_ld,              \

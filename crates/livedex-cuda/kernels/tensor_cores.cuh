@@ -1,8 +1,8 @@
 // What only PTX can say: products on tensor cores, how their operands are loaded, and copies that go on by themselves.
 //
-// All is of sm_80, and so runs on every later architecture. Where lanes and their elements stand is described in the PTX
-// ISA, "Matrix fragments for mma.m16n8k16". The emulator has its own version of each function, and this file is all
-// that differs there.
+// All is of sm_80, and so runs on every later architecture. Where lanes and their elements stand is described in the
+// PTX ISA, "Matrix fragments for mma.m16n8k16". The emulator has its own version of each function, and this file is
+// all that differs there.
 
 #pragma once
 

@@ -16,7 +16,11 @@ enum cublasStatus_t : unsigned {
 };
 
 enum Type : unsigned { CUDA_R_32F = 0, CUDA_R_16BF = 14 };
-enum Compute : unsigned { CUBLAS_COMPUTE_32F = 68, CUBLAS_COMPUTE_32F_FAST_16BF = 75, CUBLAS_COMPUTE_32F_FAST_TF32 = 77 };
+enum Compute : unsigned {
+    CUBLAS_COMPUTE_32F = 68,
+    CUBLAS_COMPUTE_32F_FAST_16BF = 75,
+    CUBLAS_COMPUTE_32F_FAST_TF32 = 77,
+};
 
 struct cublasContext {
     CUstream stream = nullptr;
@@ -112,7 +116,8 @@ void fill_rows(std::vector<float> &numbers, const Operand &x, size_t rows, size_
     }
 }
 
-// The rows of an operand that is [rows, k], each filled up with zeros to `padded`. `along`: whether k goes along a column.
+// The rows of an operand that is [rows, k], each filled up with zeros to `padded`. `along`: whether k goes along a
+// column.
 std::vector<float> rows_of(const Operand &x, size_t rows, size_t k, size_t padded, bool along) {
     std::vector<float> numbers(rows * padded);
     x.type == CUDA_R_32F ? fill_rows<CUDA_R_32F>(numbers, x, rows, k, padded, along)
@@ -157,11 +162,11 @@ API cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, unsigned tr
         const Operand left = {static_cast<const char *>(a) + i * stride_a * size_of(in), in, lda, transa == 1};
         const Operand right = {static_cast<const char *>(b) + i * stride_b * size_of(in), in, ldb, transb == 1};
         char *to = static_cast<char *>(c) + i * stride_c * size_of(out);
-        const bool there = (k == 0 || (is_there(left.from, in, lda, left.transposed ? k : m, left.transposed ? m : k) &&
-                                       is_there(right.from, in, ldb, right.transposed ? n : k, right.transposed ? k : n))) &&
-                           is_there(to, out, ldc, m, n);
-        if (!there) {
-            fprintf(stderr, "CUDA emulator: a product of %d x %d x %d reads or writes what is not allocated\n", m, k, n);
+        const bool operands =
+            k == 0 || (is_there(left.from, in, lda, left.transposed ? k : m, left.transposed ? m : k) &&
+                       is_there(right.from, in, ldb, right.transposed ? n : k, right.transposed ? k : n));
+        if (!operands || !is_there(to, out, ldc, m, n)) {
+            fprintf(stderr, "CUDA emulator: a product of %d x %d x %d has a matrix that is not allocated\n", m, k, n);
             return CUBLAS_STATUS_INVALID_VALUE;
         }
         const auto rows = rows_of(left, m, k, padded, left.transposed);
@@ -188,8 +193,8 @@ API cublasStatus_t cublasGemmEx(cublasHandle_t handle, unsigned transa, unsigned
                                 const void *alpha, const void *a, unsigned a_type, int lda, const void *b,
                                 unsigned b_type, int ldb, const void *beta, void *c, unsigned c_type, int ldc,
                                 unsigned compute, int algorithm) {
-    return cublasGemmStridedBatchedEx(handle, transa, transb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta,
-                                      c, c_type, ldc, 0, 1, compute, algorithm);
+    return cublasGemmStridedBatchedEx(handle, transa, transb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0,
+                                      beta, c, c_type, ldc, 0, 1, compute, algorithm);
 }
 
 API cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, unsigned transa, unsigned transb, int m, int n,

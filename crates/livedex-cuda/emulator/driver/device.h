@@ -1,6 +1,7 @@
 // The one device: its memory, its streams, and the faults that a test asked for.
 //
-// Work is done when it is submitted, on the caller's thread; so a stream is empty whenever it is asked, unless it hangs.
+// Work is done when it is submitted, on the caller's thread; so a stream is empty whenever it is asked, unless it
+// hangs.
 
 #pragma once
 

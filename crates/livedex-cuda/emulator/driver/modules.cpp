@@ -143,7 +143,8 @@ API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_
     if (extra || threads == 0 || threads > function->kernel->most_threads || block_z > 64 || grid_x == 0 ||
         grid_y == 0 || grid_z == 0 || grid_x > MOST_GRID_X || grid_y > MOST_GRID_YZ || grid_z > MOST_GRID_YZ ||
         shared_bytes > function->most_shared_bytes) {
-        fprintf(stderr, "CUDA emulator: %s cannot be launched as %u x %u x %u blocks of %u x %u x %u threads and %u bytes\n",
+        fprintf(stderr,
+                "CUDA emulator: %s cannot be launched as %u x %u x %u blocks of %u x %u x %u threads and %u bytes\n",
                 function->kernel->name, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes);
         return CUDA_ERROR_INVALID_VALUE;
     }

@@ -286,6 +286,16 @@ fn the_order_of_threads_and_copies_changes_nothing() {
 }
 
 #[test]
+fn tiles_lie_in_all_banks() {
+    let Some(emulator) = emulator() else { return };
+    let before = emulator.bank_conflicts();
+    for d in [32, 64, 128] {
+        Case::new(43, d, (1, 1), Mask::Full, &whole(&[100])).assert_right(&emulator, 0);
+    }
+    assert_eq!(emulator.bank_conflicts(), before);
+}
+
+#[test]
 fn tiles_that_the_mask_hides_are_not_read() {
     let Some(emulator) = emulator() else { return };
     // Mask, the block, and the keys that its tiles have.

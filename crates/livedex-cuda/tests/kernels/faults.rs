@@ -1,5 +1,5 @@
-//! The emulator sees what it is there to see: kernels that lack a wait or a barrier are wrong on it,
-//! whatever a real device would make of them on a good day.
+//! The emulator sees what it is there to see: kernels that lack a wait or a barrier are wrong on
+//! it, whatever a real device would make of them on a good day.
 
 use half::bf16;
 use livedex_cuda::plan;
@@ -12,7 +12,8 @@ use crate::{
 
 /// The emulator with a fault in one file of it, at the only place where `right` stands.
 fn faulty(file: &str, right: &str, wrong: &str) -> Option<Emulator> {
-    compile(|name, source| {
+    // Compiled faster than it runs.
+    compile("-O1", |name, source| {
         if name != file {
             return source;
         }
@@ -22,7 +23,7 @@ fn faulty(file: &str, right: &str, wrong: &str) -> Option<Emulator> {
 }
 
 fn attention(emulator: &Emulator, schedule: u32) -> Result<(), String> {
-    let case = Case::new(51, 64, (1, 1), Mask::Causal, &[(200, 200, None)]);
+    let case = Case::new(51, 64, (1, 1), Mask::Causal, &[(130, 130, None)]);
     let blocks = plan::blocks(&case.spans);
     case.check(&case.run(emulator, schedule)?, &blocks)
 }
@@ -83,7 +84,7 @@ fn a_tile_that_others_have_not_copied_yet() {
 
 #[test]
 fn results_that_overwrite_a_tile_in_use() {
-    let right = "// Through shared memory, from where whole rows are written: a lane alone has four bytes of each.\n    __syncthreads();";
+    let right = "a lane alone has four bytes of each.\n    __syncthreads();";
     is_seen(attention, "attention.cu", right, "");
 }
 
@@ -97,6 +98,15 @@ fn sums_that_others_have_not_written_yet() {
 fn sums_that_others_still_read() {
     let right = "    // The previous call's numbers may still be read.\n    __syncthreads();\n";
     is_seen(layer_norm, "bf16.cuh", right, "");
+}
+
+#[test]
+fn rows_that_lie_in_the_same_banks() {
+    let right = "D == 32 ? row / 2 % 4 : row % 8";
+    let Some(bad) = faulty("tiles.cuh", right, "0 * row") else { return };
+    // Right, but slow.
+    attention(&bad, 0).unwrap();
+    assert!(bad.bank_conflicts() > 0);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::{
 
 const EPS: f32 = 1e-6;
 
-/// Rounded where transformers rounds. The kernel's f32 may fall on the other side of a rounding than
-/// this f64, so what is compared with it has room for one unit more.
+/// Rounded where transformers rounds. The kernel's f32 may fall on the other side of a rounding
+/// than this f64, so what is compared with it has room for one unit more.
 fn rms_norm(x: &[f64], weight: &[f64]) -> Vec<f64> {
     let squares: f64 = x.iter().map(|x| x * x).sum();
     let factor = 1.0 / (squares / x.len() as f64 + f64::from(EPS)).sqrt();
@@ -50,7 +50,11 @@ fn an_addition_comes_before_the_rms_norm() {
                 before.values(row).into_iter().zip(delta.values(row)).map(sum).collect();
             // An addition of two bf16 numbers in f32 is nearly always exact.
             assert_eq!(x.values(row), sums);
-            out.assert_near(row, &rms_norm(&sums, &weight.values(0)), |_, y| two_roundings(y));
+            let expected = rms_norm(&sums, &weight.values(0));
+            out.assert_near(row, &expected, |_, y| two_roundings(y));
+            // Rounding once, or at another place, would change every fourth number or so.
+            let same = out.values(row).iter().zip(&expected).filter(|(x, y)| x == y).count();
+            assert!(same * 100 >= width * 98, "{same} of {width} numbers are exact");
         }
         x.assert_neighbours_untouched();
         out.assert_neighbours_untouched();

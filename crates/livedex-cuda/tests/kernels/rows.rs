@@ -97,7 +97,7 @@ fn a_bias_and_an_activation_are_applied() {
     }
 }
 
-/// `x * Phi(x)`, Phi by Simpson's rule: std has no error function, and this is none of those that are compared.
+/// `x * Phi(x)`, Phi by Simpson's rule: std has no error function.
 fn gelu(x: f64) -> f64 {
     let n = 200;
     let step = x / f64::from(n);

@@ -1,4 +1,5 @@
-//! cuBLAS, on the driver that it is linked to. A process of its own: there must be no second copy of that driver.
+//! cuBLAS, on the driver that it is linked to. In a process of its own: there must be no second
+//! copy of that driver.
 
 #![allow(unsafe_code, reason = "C is called; each block says why it is sound")]
 #![allow(
