@@ -28,15 +28,14 @@ template <typename... Arguments, void (*kernel)(Arguments...)> struct Typed<kern
         call(arguments, std::index_sequence_for<Arguments...>());
     }
 
-    static constexpr unsigned pointers() {
-        unsigned bits = 0, bit = 1;
-        ((bits |= IS_POINTER<Arguments> ? bit : 0, bit *= 2), ...);
-        return bits;
+    static constexpr Kernel named(const char *name, unsigned most_threads) {
+        static_assert(((sizeof(Arguments) <= sizeof(uint64_t)) && ...));
+        return {name, call, most_threads, sizeof...(Arguments), {{sizeof(Arguments), IS_POINTER<Arguments>}...}};
     }
 };
 
 template <auto kernel> constexpr Kernel named(const char *name, unsigned most_threads = 1024) {
-    return {name, Typed<kernel>::call, most_threads, Typed<kernel>::pointers()};
+    return Typed<kernel>::named(name, most_threads);
 }
 
 constexpr Kernel KERNELS[] = {

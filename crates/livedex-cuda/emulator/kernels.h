@@ -14,8 +14,12 @@ struct Kernel {
     void (*call)(void **arguments);
     // Threads of a block that it is made for, at most; `__launch_bounds__`.
     unsigned most_threads;
-    // Which arguments are pointers into device memory: one bit each.
-    unsigned pointers;
+    size_t n_arguments;
+    struct Argument {
+        unsigned char bytes;
+        // Into device memory.
+        bool is_pointer;
+    } arguments[MOST_ARGUMENTS];
 };
 
 // Null: there is none of this name.

@@ -206,10 +206,8 @@ API CUresult cuCtxSetFlags(unsigned) {
 
 API CUresult cuCtxSynchronize() {
     Call call;
-    for (const auto &[handle, stream] : call->streams) {
-        if (stream.hangs) {
-            call.wait_forever();
-        }
+    if (!call.finish_all()) {
+        call.wait_forever();
     }
     return call.ready();
 }

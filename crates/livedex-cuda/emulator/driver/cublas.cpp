@@ -4,6 +4,7 @@
 #include "libraries.h"
 #include "product.h"
 
+#include <memory>
 #include <stdio.h>
 #include <vector>
 
@@ -30,7 +31,7 @@ typedef cublasContext *cublasHandle_t;
 
 API cublasStatus_t cublasCreate_v2(cublasHandle_t *handle) {
     *handle = nullptr;
-    if (livedex_emulator_submit(nullptr) == REFUSED) {
+    if (!livedex_emulator_ready()) {
         return CUBLAS_STATUS_NOT_INITIALIZED;
     }
     *handle = new cublasContext;
@@ -125,6 +126,37 @@ std::vector<float> rows_of(const Operand &x, size_t rows, size_t k, size_t padde
     return numbers;
 }
 
+// to = scale left right + keep to.
+struct Product {
+    size_t m, n, k;
+    Operand left, right;
+    float scale, keep;
+    void *to;
+    Type type;
+    size_t ld;
+};
+
+void multiply(const Product &x) {
+    const size_t padded = (x.k + emulator::LANES - 1) / emulator::LANES * emulator::LANES;
+    const auto rows = rows_of(x.left, x.m, x.k, padded, x.left.transposed);
+    const auto columns = rows_of(x.right, x.n, x.k, padded, !x.right.transposed);
+    std::vector<float> sums(x.m * x.n);
+    emulator::products(sums.data(), rows.data(), x.m, columns.data(), x.n, padded);
+    for (size_t column = 0; column < x.n; column++) {
+        for (size_t row = 0; row < x.m; row++) {
+            const size_t at = column * x.ld + row;
+            // What is multiplied by 0 is not read: it may be NaN.
+            const float before = x.keep == 0 ? 0 : x.keep * number(x.to, x.type, at);
+            const float result = x.scale * sums[column * x.m + row] + before;
+            if (x.type == CUDA_R_32F) {
+                static_cast<float *>(x.to)[at] = result;
+            } else {
+                static_cast<__nv_bfloat16 *>(x.to)[at] = __float2bfloat16(result);
+            }
+        }
+    }
+}
+
 bool is_type(unsigned type) {
     return type == CUDA_R_32F || type == CUDA_R_16BF;
 }
@@ -147,17 +179,14 @@ API cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, unsigned tr
          compute != CUBLAS_COMPUTE_32F_FAST_TF32)) {
         return CUBLAS_STATUS_NOT_SUPPORTED;
     }
-    const Submitted submitted = livedex_emulator_submit(handle->stream);
-    if (submitted == REFUSED) {
+    if (!livedex_emulator_ready()) {
         return CUBLAS_STATUS_EXECUTION_FAILED;
     }
-    if (submitted == SKIP || m == 0 || n == 0 || batch == 0) {
+    if (m == 0 || n == 0 || batch == 0) {
         return CUBLAS_STATUS_SUCCESS;
     }
     const Type in = (Type)a_type, out = (Type)c_type;
-    const float scale = *static_cast<const float *>(alpha), keep = *static_cast<const float *>(beta);
-    const size_t padded = (k + emulator::LANES - 1) / emulator::LANES * emulator::LANES;
-    std::vector<float> sums((size_t)m * n);
+    auto products = std::make_unique<std::vector<Product>>();
     for (int i = 0; i < batch; i++) {
         const Operand left = {static_cast<const char *>(a) + i * stride_a * size_of(in), in, lda, transa == 1};
         const Operand right = {static_cast<const char *>(b) + i * stride_b * size_of(in), in, ldb, transb == 1};
@@ -169,24 +198,17 @@ API cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, unsigned tr
             fprintf(stderr, "CUDA emulator: a product of %d x %d x %d has a matrix that is not allocated\n", m, k, n);
             return CUBLAS_STATUS_INVALID_VALUE;
         }
-        const auto rows = rows_of(left, m, k, padded, left.transposed);
-        const auto columns = rows_of(right, n, k, padded, !right.transposed);
-        emulator::products(sums.data(), rows.data(), m, columns.data(), n, padded);
-        for (size_t column = 0; column < (size_t)n; column++) {
-            for (size_t row = 0; row < (size_t)m; row++) {
-                const size_t at = column * ldc + row;
-                float x = scale * sums[column * m + row];
-                // What is multiplied by 0 is not read: it may be NaN.
-                x += keep == 0 ? 0 : keep * number(to, out, at);
-                if (out == CUDA_R_32F) {
-                    reinterpret_cast<float *>(to)[at] = x;
-                } else {
-                    reinterpret_cast<__nv_bfloat16 *>(to)[at] = __float2bfloat16(x);
-                }
-            }
-        }
+        products->push_back({(size_t)m, (size_t)n, (size_t)k, left, right, *static_cast<const float *>(alpha),
+                             *static_cast<const float *>(beta), to, out, (size_t)ldc});
     }
-    return CUBLAS_STATUS_SUCCESS;
+    const auto run = [](void *argument) {
+        for (const Product &product : *static_cast<std::vector<Product> *>(argument)) {
+            multiply(product);
+        }
+    };
+    const auto drop = [](void *argument) { delete static_cast<std::vector<Product> *>(argument); };
+    return livedex_emulator_submit(handle->stream, run, drop, products.release()) ? CUBLAS_STATUS_SUCCESS
+                                                                                  : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 API cublasStatus_t cublasGemmEx(cublasHandle_t handle, unsigned transa, unsigned transb, int m, int n, int k,

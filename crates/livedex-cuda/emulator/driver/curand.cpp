@@ -11,7 +11,7 @@ typedef curandGenerator_st *curandGenerator_t;
 enum curandStatus_t : unsigned { CURAND_STATUS_SUCCESS = 0, CURAND_STATUS_INITIALIZATION_FAILED = 203 };
 
 API curandStatus_t curandCreateGenerator(curandGenerator_t *generator, int) {
-    if (livedex_emulator_submit(nullptr) == REFUSED) {
+    if (!livedex_emulator_ready()) {
         return CURAND_STATUS_INITIALIZATION_FAILED;
     }
     *generator = new curandGenerator_st;

@@ -81,6 +81,49 @@ Stream *Call::stream(CUstream handle) const {
     return found == device().streams.end() ? nullptr : &found->second;
 }
 
+CUresult Call::submit(CUstream handle, Work work) const {
+    const CUresult error = ready();
+    if (error) {
+        return error;
+    }
+    Stream *found = stream(handle);
+    if (!found) {
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
+    found->work.push_back(std::move(work));
+    const bool late = (device().faults.schedule & 4) != 0;
+    if (!late) {
+        finish(*found);
+    }
+    // What the work comes to is for later calls to say.
+    return CUDA_SUCCESS;
+}
+
+bool Call::finish(Stream &stream) const {
+    while (!stream.work.empty()) {
+        if (device().broken) {
+            // Nothing is done after a kernel has failed.
+            stream.work.clear();
+            break;
+        }
+        if (!stream.work.front()) {
+            return false;
+        }
+        const Work work = std::move(stream.work.front());
+        stream.work.pop_front();
+        work(device());
+    }
+    return true;
+}
+
+bool Call::finish_all() const {
+    bool all = true;
+    for (auto &[handle, stream] : device().streams) {
+        all = finish(stream) && all;
+    }
+    return all;
+}
+
 void Call::wait_forever() {
     lock.unlock();
     for (;;) {
@@ -89,12 +132,7 @@ void Call::wait_forever() {
 }
 
 bool Call::holds(uintptr_t address, size_t bytes) const {
-    const auto next = device().allocations.upper_bound(address);
-    if (next == device().allocations.begin()) {
-        return false;
-    }
-    const auto [start, size] = *std::prev(next);
-    return address - start <= size && bytes <= size - (address - start);
+    return emulator::holds(device(), address, bytes);
 }
 
 CUresult Call::allocate(CUdeviceptr *to, size_t bytes) const {
@@ -102,6 +140,10 @@ CUresult Call::allocate(CUdeviceptr *to, size_t bytes) const {
         return CUDA_ERROR_INVALID_VALUE;
     }
     Device &device = emulator::device();
+    if (bytes > device.faults.memory - device.used) {
+        // Some may be about to be freed.
+        finish_all();
+    }
     if (bytes > device.faults.memory - device.used) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
@@ -119,13 +161,16 @@ CUresult Call::allocate(CUdeviceptr *to, size_t bytes) const {
     return CUDA_SUCCESS;
 }
 
-CUresult Call::release(CUdeviceptr address) const {
-    Device &device = emulator::device();
+bool Call::begins(CUdeviceptr address) const {
+    return device().allocations.count(address) == 1;
+}
+
+CUresult release(Device &device, CUdeviceptr address) {
     const auto found = device.allocations.find(address);
     if (found == device.allocations.end()) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    if (!emulator::intact(address, found->second)) {
+    if (!intact(address, found->second)) {
         device.broken = CUDA_ERROR_ILLEGAL_ADDRESS;
     }
     device.used -= found->second;
@@ -134,10 +179,19 @@ CUresult Call::release(CUdeviceptr address) const {
     return device.broken;
 }
 
-bool Call::intact() const {
+bool holds(const Device &device, uintptr_t address, size_t bytes) {
+    const auto next = device.allocations.upper_bound(address);
+    if (next == device.allocations.begin()) {
+        return false;
+    }
+    const auto [start, size] = *std::prev(next);
+    return address - start <= size && bytes <= size - (address - start);
+}
+
+bool intact(const Device &device) {
     bool all = true;
-    for (const auto &[address, bytes] : device().allocations) {
-        all = emulator::intact(address, bytes) && all;
+    for (const auto &[address, bytes] : device.allocations) {
+        all = intact(address, bytes) && all;
     }
     return all;
 }

@@ -1,15 +1,17 @@
 // The one device: its memory, its streams, and the faults that a test asked for.
 //
-// Work is done when it is submitted, on the caller's thread; so a stream is empty whenever it is asked, unless it
-// hangs.
+// Work is done on the thread of a caller: of the one who submits it, or, if the schedule says so, of the one who waits
+// for it. The latter is what a device would do if it were slower than its host in every respect; it shows what host
+// memory is read or written before somebody has waited.
 
 #pragma once
 
 #include "cuda.h"
 
+#include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
-#include <set>
 
 namespace emulator {
 
@@ -25,13 +27,18 @@ struct Faults {
     int driver_version;
     // LIVEDEX_EMULATOR_DEVICES: 0, or 1.
     int devices;
-    // LIVEDEX_EMULATOR_SCHEDULE: 0 to 3, as in entry.cpp.
+    // LIVEDEX_EMULATOR_SCHEDULE: bits 0 and 1 as in entry.cpp; bit 2: work is done when somebody waits for it.
     unsigned schedule;
 };
 
+struct Device;
+
+// Null: it never ends.
+using Work = std::function<void(Device &)>;
+
 struct Stream {
-    // Nothing that is submitted is done any more.
-    bool hangs = false;
+    // Submitted, and not done yet.
+    std::deque<Work> work;
 };
 
 struct Device {
@@ -58,19 +65,29 @@ class Call {
     CUresult ready() const;
     // Null: there is none of this handle.
     Stream *stream(CUstream handle) const;
+    // Puts work into a stream.
+    CUresult submit(CUstream handle, Work work) const;
+    // Does a stream's work, up to what never ends; gives whether there was nothing of that kind.
+    bool finish(Stream &stream) const;
+    bool finish_all() const;
     // Never returns, and lets others go on.
     [[noreturn]] void wait_forever();
 
-    // Whether an allocation has all of these bytes.
     bool holds(uintptr_t address, size_t bytes) const;
     CUresult allocate(CUdeviceptr *to, size_t bytes) const;
-    CUresult release(CUdeviceptr address) const;
-    // Whether nobody has written beside an allocation; says which otherwise.
-    bool intact() const;
+    // Whether an allocation begins there.
+    bool begins(CUdeviceptr address) const;
 
   private:
     std::unique_lock<std::mutex> lock;
 };
+
+// For work, which is done while the device is locked.
+CUresult release(Device &device, CUdeviceptr address);
+// Whether an allocation has all of these bytes.
+bool holds(const Device &device, uintptr_t address, size_t bytes);
+// Whether nobody has written beside an allocation; says which otherwise.
+bool intact(const Device &device);
 
 // The context of this thread.
 extern thread_local CUcontext current;

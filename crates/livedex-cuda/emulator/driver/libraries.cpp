@@ -2,15 +2,17 @@
 
 #include "device.h"
 
+#include <memory>
+
 using emulator::Call;
 
-API Submitted livedex_emulator_submit(CUstream handle) {
-    Call call;
-    const emulator::Stream *stream = call.stream(handle);
-    if (call.ready() || !stream) {
-        return REFUSED;
-    }
-    return stream->hangs ? SKIP : RUN;
+API bool livedex_emulator_submit(CUstream stream, void (*run)(void *), void (*drop)(void *), void *argument) {
+    const std::shared_ptr<void> kept(argument, drop);
+    return Call().submit(stream, [run, kept](emulator::Device &) { run(kept.get()); }) == CUDA_SUCCESS;
+}
+
+API bool livedex_emulator_ready() {
+    return Call().ready() == CUDA_SUCCESS;
 }
 
 API bool livedex_emulator_holds(const void *address, size_t bytes) {

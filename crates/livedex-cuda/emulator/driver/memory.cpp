@@ -4,9 +4,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <vector>
 
 using emulator::Call;
-using emulator::Stream;
+using emulator::Device;
 
 API CUresult cuMemAlloc_v2(CUdeviceptr *to, size_t bytes) {
     Call call;
@@ -30,12 +31,10 @@ API CUresult cuMemFree_v2(CUdeviceptr address) {
         return ready;
     }
     // It waits for the whole device.
-    for (const auto &[handle, stream] : call->streams) {
-        if (stream.hangs) {
-            call.wait_forever();
-        }
+    if (!call.finish_all()) {
+        call.wait_forever();
     }
-    return call.release(address);
+    return emulator::release(*call.operator->(), address);
 }
 
 API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
@@ -44,12 +43,10 @@ API CUresult cuMemFreeAsync(CUdeviceptr address, CUstream stream) {
     if (ready) {
         return ready;
     }
-    const Stream *found = call.stream(stream);
-    if (!found) {
-        return CUDA_ERROR_INVALID_HANDLE;
+    if (!call.begins(address)) {
+        return CUDA_ERROR_INVALID_VALUE;
     }
-    // What waits behind a kernel that hangs is never free again.
-    return found->hangs ? CUDA_SUCCESS : call.release(address);
+    return call.submit(stream, [address](Device &device) { emulator::release(device, address); });
 }
 
 API CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total) {
@@ -124,6 +121,8 @@ API CUresult cuMemHostAlloc(void **to, size_t bytes, unsigned) {
 
 API CUresult cuMemFreeHost(void *address) {
     Call call;
+    // Copies may be on their way.
+    call.finish_all();
     if (call->pinned.erase(reinterpret_cast<uintptr_t>(address)) == 0) {
         return CUDA_ERROR_INVALID_VALUE;
     }
@@ -131,80 +130,92 @@ API CUresult cuMemFreeHost(void *address) {
     return call.ready();
 }
 
-// Whether a copy is to be done now; otherwise `result` says what the caller gets.
-static bool begins(Call &call, CUstream handle, CUdeviceptr address, size_t bytes, CUresult &result) {
-    result = call.ready();
-    const Stream *stream = call.stream(handle);
-    if (!result && !stream) {
-        result = CUDA_ERROR_INVALID_HANDLE;
-    }
-    if (!result && !call.holds(address, bytes)) {
-        result = CUDA_ERROR_INVALID_VALUE;
-    }
-    return !result && !stream->hangs;
+// Whether it is page-locked: others' memory is read before a copy returns, and written before it does.
+static bool is_pinned(const Call &call, const void *address) {
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    const auto next = call->pinned.upper_bound(at);
+    return next != call->pinned.begin() && at - std::prev(next)->first < std::prev(next)->second;
 }
 
 API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
     Call call;
-    CUresult result;
-    if (begins(call, stream, to, bytes, result)) {
-        memcpy(reinterpret_cast<void *>(to), from, bytes);
+    const CUresult ready = call.ready();
+    if (ready || !call.holds(to, bytes)) {
+        return ready ? ready : CUDA_ERROR_INVALID_VALUE;
     }
-    return result;
+    void *const target = reinterpret_cast<void *>(to);
+    if (is_pinned(call, from)) {
+        return call.submit(stream, [=](Device &) { memcpy(target, from, bytes); });
+    }
+    const auto *first = static_cast<const char *>(from);
+    const std::vector<char> staged(first, first + bytes);
+    return call.submit(stream, [=](Device &) { memcpy(target, staged.data(), bytes); });
 }
 
-API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) {
-    return cuMemcpyHtoDAsync_v2(to, from, bytes, nullptr);
-}
-
-API CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream stream) {
+API CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream handle) {
     Call call;
-    CUresult result;
-    if (begins(call, stream, from, bytes, result)) {
-        memcpy(to, reinterpret_cast<const void *>(from), bytes);
-        return result;
+    const CUresult ready = call.ready();
+    if (ready || !call.holds(from, bytes)) {
+        return ready ? ready : CUDA_ERROR_INVALID_VALUE;
     }
-    if (!result) {
-        // The stream hangs, and a copy into memory that is not page-locked returns only when it is done.
-        const auto next = call->pinned.upper_bound(reinterpret_cast<uintptr_t>(to));
-        const bool pinned = next != call->pinned.begin() &&
-                            reinterpret_cast<uintptr_t>(to) - std::prev(next)->first < std::prev(next)->second;
-        if (!pinned) {
-            call.wait_forever();
-        }
+    const void *const source = reinterpret_cast<const void *>(from);
+    const CUresult submitted = call.submit(handle, [=](Device &) { memcpy(to, source, bytes); });
+    if (submitted || is_pinned(call, to)) {
+        return submitted;
     }
-    return result;
-}
-
-API CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes) {
-    return cuMemcpyDtoHAsync_v2(to, from, bytes, nullptr);
+    if (!call.finish(*call.stream(handle))) {
+        call.wait_forever();
+    }
+    return call.ready();
 }
 
 API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
     Call call;
-    CUresult result;
-    if (begins(call, stream, to, bytes, result)) {
-        if (!call.holds(from, bytes)) {
-            return CUDA_ERROR_INVALID_VALUE;
-        }
-        memmove(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes);
+    const CUresult ready = call.ready();
+    if (ready || !call.holds(to, bytes) || !call.holds(from, bytes)) {
+        return ready ? ready : CUDA_ERROR_INVALID_VALUE;
     }
-    return result;
-}
-
-API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
-    return cuMemcpyDtoDAsync_v2(to, from, bytes, nullptr);
+    void *const target = reinterpret_cast<void *>(to);
+    const void *const source = reinterpret_cast<const void *>(from);
+    return call.submit(stream, [=](Device &) { memmove(target, source, bytes); });
 }
 
 API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
     Call call;
-    CUresult result;
-    if (begins(call, stream, to, bytes, result)) {
-        memset(reinterpret_cast<void *>(to), value, bytes);
+    const CUresult ready = call.ready();
+    if (ready || !call.holds(to, bytes)) {
+        return ready ? ready : CUDA_ERROR_INVALID_VALUE;
     }
-    return result;
+    void *const target = reinterpret_cast<void *>(to);
+    return call.submit(stream, [=](Device &) { memset(target, value, bytes); });
+}
+
+// The others wait: for the default stream, and for all that it waits for.
+static CUresult finished(CUresult submitted) {
+    Call call;
+    if (!submitted) {
+        call.finish_all();
+        if (!call.stream(nullptr)->work.empty()) {
+            call.wait_forever();
+        }
+    }
+    return submitted ? submitted : call.ready();
+}
+
+API CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t bytes) {
+    return finished(cuMemcpyHtoDAsync_v2(to, from, bytes, nullptr));
+}
+
+API CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t bytes) {
+    // Not only the default stream's work has to be there.
+    const CUresult before = finished(CUDA_SUCCESS);
+    return before ? before : finished(cuMemcpyDtoHAsync_v2(to, from, bytes, nullptr));
+}
+
+API CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
+    return finished(cuMemcpyDtoDAsync_v2(to, from, bytes, nullptr));
 }
 
 API CUresult cuMemsetD8_v2(CUdeviceptr to, unsigned char value, size_t bytes) {
-    return cuMemsetD8Async(to, value, bytes, nullptr);
+    return finished(cuMemsetD8Async(to, value, bytes, nullptr));
 }

@@ -4,13 +4,15 @@
 #include "../kernels.h"
 #include "device.h"
 
+#include <array>
 #include <map>
 #include <stdio.h>
+#include <string.h>
 #include <string>
 
 using emulator::Call;
+using emulator::Device;
 using emulator::Kernel;
-using emulator::Stream;
 
 struct CUfunc_st {
     const Kernel *kernel;
@@ -109,22 +111,48 @@ API CUresult cuFuncSetCacheConfig(CUfunction, int) {
 
 struct Launch {
     const Kernel *kernel;
-    void **arguments;
+    emulator::Index grid, block;
+    size_t shared_bytes;
+    // Values, none of them longer.
+    std::array<uint64_t, emulator::MOST_ARGUMENTS> values;
+    std::array<void *, emulator::MOST_ARGUMENTS> arguments;
 };
 
 // Whether all pointers lead to memory of the device.
-static bool has_its_memory(const Call &call, const Launch &launch) {
-    for (size_t i = 0; i < emulator::MOST_ARGUMENTS; i++) {
-        if (launch.kernel->pointers >> i & 1) {
-            const uintptr_t address = *static_cast<uintptr_t *>(launch.arguments[i]);
-            if (address != 0 && !call.holds(address, 0)) {
-                fprintf(stderr, "CUDA emulator: argument %zu of %s is %#zx, which is not allocated\n", i,
-                        launch.kernel->name, (size_t)address);
-                return false;
-            }
+static bool has_its_memory(const Device &device, const Launch &launch) {
+    for (size_t i = 0; i < launch.kernel->n_arguments; i++) {
+        const uintptr_t address = launch.values[i];
+        if (launch.kernel->arguments[i].is_pointer && address != 0 && !emulator::holds(device, address, 0)) {
+            fprintf(stderr, "CUDA emulator: argument %zu of %s is %#zx, which is not allocated\n", i,
+                    launch.kernel->name, (size_t)address);
+            return false;
         }
     }
     return true;
+}
+
+static void run(Device &device, Launch launch) {
+    if (!has_its_memory(device, launch)) {
+        device.broken = CUDA_ERROR_ILLEGAL_ADDRESS;
+        return;
+    }
+    for (size_t i = 0; i < emulator::MOST_ARGUMENTS; i++) {
+        launch.arguments[i] = &launch.values[i];
+    }
+    const emulator::Schedule how = {(device.faults.schedule & 1) != 0, (device.faults.schedule & 2) != 0};
+    const auto one_thread = [](void *argument) {
+        auto *launch = static_cast<Launch *>(argument);
+        launch->kernel->call(launch->arguments.data());
+    };
+    char message[512];
+    if (!emulator::run_grid(launch.grid, launch.block, launch.shared_bytes, how, one_thread, &launch, message,
+                            sizeof message)) {
+        fprintf(stderr, "CUDA emulator: %s, %s\n", launch.kernel->name, message);
+        device.broken = CUDA_ERROR_LAUNCH_FAILED;
+    } else if (!emulator::intact(device)) {
+        fprintf(stderr, "CUDA emulator: it was %s\n", launch.kernel->name);
+        device.broken = CUDA_ERROR_ILLEGAL_ADDRESS;
+    }
 }
 
 API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
@@ -135,8 +163,7 @@ API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_
     if (ready) {
         return ready;
     }
-    Stream *stream = call.stream(handle);
-    if (!function || !stream) {
+    if (!function || !call.stream(handle)) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
     const uint64_t threads = (uint64_t)block_x * block_y * block_z;
@@ -150,34 +177,15 @@ API CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_
     }
     call->launches++;
     if (call->launches == call->faults.hang) {
-        stream->hangs = true;
+        return call.submit(handle, nullptr);
     }
-    if (stream->hangs) {
-        return CUDA_SUCCESS;
-    }
-    // As on a device, where a launch has returned before its kernel fails: later calls say so.
     if (call->launches == call->faults.fail) {
-        call->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
-        return CUDA_SUCCESS;
+        return call.submit(handle, [](Device &device) { device.broken = CUDA_ERROR_ILLEGAL_ADDRESS; });
     }
-    Launch launch = {function->kernel, arguments};
-    if (!has_its_memory(call, launch)) {
-        call->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
-        return CUDA_SUCCESS;
+    // The values are the launch's from here on.
+    Launch launch = {function->kernel, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, {}, {}};
+    for (size_t i = 0; i < launch.kernel->n_arguments; i++) {
+        memcpy(&launch.values[i], arguments[i], launch.kernel->arguments[i].bytes);
     }
-    const emulator::Schedule how = {(call->faults.schedule & 1) != 0, (call->faults.schedule & 2) != 0};
-    const auto one_thread = [](void *argument) {
-        const auto *launch = static_cast<const Launch *>(argument);
-        launch->kernel->call(launch->arguments);
-    };
-    char message[512];
-    if (!emulator::run_grid({grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, how, one_thread,
-                            &launch, message, sizeof message)) {
-        fprintf(stderr, "CUDA emulator: %s, %s\n", function->kernel->name, message);
-        call->broken = CUDA_ERROR_LAUNCH_FAILED;
-    } else if (!call.intact()) {
-        fprintf(stderr, "CUDA emulator: it was %s\n", function->kernel->name);
-        call->broken = CUDA_ERROR_ILLEGAL_ADDRESS;
-    }
-    return CUDA_SUCCESS;
+    return call.submit(handle, [launch](Device &device) { run(device, launch); });
 }

@@ -3,16 +3,32 @@
 #include "device.h"
 
 #include <chrono>
+#include <memory>
 
 using emulator::Call;
+using emulator::Device;
 using emulator::Stream;
+
+// What an event is recorded as; an event may be recorded again before that is done.
+struct Record {
+    bool done = false;
+    std::chrono::steady_clock::time_point at{};
+};
 
 struct CUevent_st {
     bool has_time;
-    bool recorded = false;
-    // It was recorded behind a kernel that never ends.
-    bool hangs = false;
-    std::chrono::steady_clock::time_point at{};
+    CUstream stream = nullptr;
+    // Null: never recorded.
+    std::shared_ptr<Record> record{};
+
+    // Does what stands before it; gives whether that ever ends.
+    bool finish(const Call &call) const {
+        Stream *found = call.stream(stream);
+        if (found) {
+            call.finish(*found);
+        }
+        return !record || record->done;
+    }
 };
 
 constexpr unsigned DISABLE_TIMING = 2;
@@ -39,20 +55,24 @@ API CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
 
 API CUresult cuStreamDestroy_v2(CUstream handle) {
     Call call;
-    if ((uintptr_t)handle <= 2 || call->streams.erase(handle) == 0) {
+    Stream *stream = call.stream(handle);
+    if ((uintptr_t)handle <= 2 || !stream) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
+    // Its work is done nevertheless.
+    call.finish(*stream);
+    call->streams.erase(handle);
     delete reinterpret_cast<char *>(handle);
     return call.ready();
 }
 
 API CUresult cuStreamSynchronize(CUstream handle) {
     Call call;
-    const Stream *stream = call.stream(handle);
+    Stream *stream = call.stream(handle);
     if (!stream) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    if (stream->hangs) {
+    if (!call.finish(*stream)) {
         call.wait_forever();
     }
     return call.ready();
@@ -60,22 +80,21 @@ API CUresult cuStreamSynchronize(CUstream handle) {
 
 API CUresult cuStreamQuery(CUstream handle) {
     Call call;
-    const CUresult ready = call.ready();
-    const Stream *stream = call.stream(handle);
-    if (ready || !stream) {
-        return ready ? ready : CUDA_ERROR_INVALID_HANDLE;
+    Stream *stream = call.stream(handle);
+    if (!stream) {
+        return CUDA_ERROR_INVALID_HANDLE;
     }
-    return stream->hangs ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+    const bool finished = call.finish(*stream);
+    const CUresult ready = call.ready();
+    return ready || finished ? ready : CUDA_ERROR_NOT_READY;
 }
 
 API CUresult cuStreamWaitEvent(CUstream handle, CUevent event, unsigned) {
     Call call;
-    Stream *stream = call.stream(handle);
-    if (!stream || !event) {
+    if (!call.stream(handle) || !event) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    stream->hangs |= event->hangs;
-    return call.ready();
+    return event->finish(call) ? call.ready() : call.submit(handle, nullptr);
 }
 
 // Graphs are not emulated, so nothing is ever captured.
@@ -84,20 +103,9 @@ API CUresult cuStreamIsCapturing(CUstream, int *status) {
     return Call().ready();
 }
 
+// A function must not call CUDA, and could not: the device is locked.
 API CUresult cuLaunchHostFunc(CUstream handle, void (*function)(void *), void *argument) {
-    {
-        Call call;
-        const CUresult ready = call.ready();
-        const Stream *stream = call.stream(handle);
-        if (ready || !stream) {
-            return ready ? ready : CUDA_ERROR_INVALID_HANDLE;
-        }
-        if (stream->hangs) {
-            return CUDA_SUCCESS;
-        }
-    }
-    function(argument);
-    return CUDA_SUCCESS;
+    return Call().submit(handle, [=](Device &) { function(argument); });
 }
 
 API CUresult cuEventCreate(CUevent *event, unsigned flags) {
@@ -116,28 +124,28 @@ API CUresult cuEventDestroy_v2(CUevent event) {
 
 API CUresult cuEventRecord(CUevent event, CUstream handle) {
     Call call;
-    const Stream *stream = call.stream(handle);
-    if (!stream || !event) {
+    if (!event) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    event->recorded = true;
-    event->hangs = stream->hangs;
-    event->at = std::chrono::steady_clock::now();
-    return call.ready();
+    const auto record = std::make_shared<Record>();
+    event->stream = handle;
+    event->record = record;
+    return call.submit(handle, [=](Device &) {
+        record->done = true;
+        record->at = std::chrono::steady_clock::now();
+    });
 }
 
 API CUresult cuEventQuery(CUevent event) {
     Call call;
+    const bool finished = event->finish(call);
     const CUresult ready = call.ready();
-    if (ready) {
-        return ready;
-    }
-    return event->hangs ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+    return ready || finished ? ready : CUDA_ERROR_NOT_READY;
 }
 
 API CUresult cuEventSynchronize(CUevent event) {
     Call call;
-    if (event->hangs) {
+    if (!event->finish(call) && !call.ready()) {
         call.wait_forever();
     }
     return call.ready();
@@ -149,13 +157,13 @@ API CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent e
     if (ready) {
         return ready;
     }
-    if (!start->has_time || !end->has_time || !start->recorded || !end->recorded) {
+    if (!start->has_time || !end->has_time || !start->record || !end->record) {
         return CUDA_ERROR_INVALID_HANDLE;
     }
-    if (start->hangs || end->hangs) {
+    if (!start->finish(call) || !end->finish(call)) {
         return CUDA_ERROR_NOT_READY;
     }
-    *milliseconds = std::chrono::duration<float, std::milli>(end->at - start->at).count();
+    *milliseconds = std::chrono::duration<float, std::milli>(end->record->at - start->record->at).count();
     return CUDA_SUCCESS;
 }
 

@@ -207,6 +207,25 @@ impl Driver {
         self.launch(function, shape, stream, &[x, x, u64::from(width), 0])
     }
 
+    /// Page-locked memory, for as long as the process lives.
+    pub(crate) fn pinned(&self, bytes: usize) -> Handle {
+        self.make("cuMemHostAlloc", bytes as u64).unwrap()
+    }
+
+    /// An asynchronous copy.
+    pub(crate) fn copy(
+        &self,
+        name: &str,
+        to: u64,
+        from: u64,
+        bytes: usize,
+        stream: Handle,
+    ) -> Status {
+        type Copy = unsafe extern "C" fn(u64, u64, usize, Handle) -> Status;
+        // SAFETY: the driver checks the device's side; the tests answer for the host's.
+        unsafe { self.symbol::<Copy>(name)(to, from, bytes, stream) }
+    }
+
     pub(crate) fn write<T>(&self, to: Handle, from: &[T]) -> Status {
         type Copy<T> = unsafe extern "C" fn(Handle, *const T, usize) -> Status;
         // SAFETY: it reads the slice; the driver checks the device's side.

@@ -12,6 +12,7 @@
 mod compiler;
 mod driver;
 mod faults;
+mod late;
 #[path = "../support/libraries.rs"]
 mod libraries;
 mod limits;
