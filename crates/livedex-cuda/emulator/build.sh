@@ -1,6 +1,7 @@
 #!/bin/sh
 # build.sh OUT: makes the shared libraries that a program with CUDA loads, with the emulator in them, in the folder OUT.
-# LD_LIBRARY_PATH=OUT then runs it without a GPU. Needs a C++17 compiler (CXX, otherwise c++).
+# LD_LIBRARY_PATH=OUT then runs it without a GPU. Needs a C++17 compiler (CXX, otherwise c++). Faults and schedules that the
+# environment can ask for are in driver/device.h.
 set -eu
 
 out=${1:?usage: build.sh OUT}
