@@ -1,7 +1,7 @@
 #!/bin/sh
 # build.sh OUT: makes the shared libraries that a program with CUDA loads, with the emulator in them, in the folder OUT.
-# LD_LIBRARY_PATH=OUT then runs it without a GPU. Needs a C++17 compiler (CXX, otherwise c++). Faults and schedules that the
-# environment can ask for are in driver/device.h.
+# LD_LIBRARY_PATH=OUT then runs it without a GPU. Needs a C++17 compiler (CXX, otherwise c++; CXXFLAGS is
+# added to its arguments). Faults and schedules that the environment can ask for are in driver/device.h.
 set -eu
 
 out=${1:?usage: build.sh OUT}
@@ -13,12 +13,12 @@ cd "$(dirname "$0")"
 compile() {
     for source in "$@"; do
         "${CXX:-c++}" -std=c++17 -O3 -Wall -Wextra -Wno-unknown-pragmas -fPIC -fvisibility=hidden \
-            -DLIVEDEX_EMULATOR -I. -c "$source" -o "$objects/$(basename "$source" .cpp).o" || exit 1
+            -DLIVEDEX_EMULATOR ${CXXFLAGS:-} -I. -c "$source" -o "$objects/$(basename "$source" .cpp).o" || exit 1
     done
 }
 
-# link NAME OBJECT...: a library that finds the others beside it.
-link() {
+# library NAME OBJECT...: links one, which finds the others beside it.
+library() {
     name=$1
     shift
     "${CXX:-c++}" -shared -Wl,-soname,"$name" -Wl,-rpath,'$ORIGIN' -o "$out/$name" "$@"
@@ -33,9 +33,9 @@ compile driver/device.cpp driver/contexts.cpp driver/memory.cpp driver/streams.c
 wait $!
 
 cd "$objects"
-link libcuda.so.1 kernels.o block.o fiber.o device.o contexts.o memory.o streams.o modules.o libraries.o
+library libcuda.so.1 kernels.o block.o fiber.o device.o contexts.o memory.o streams.o modules.o libraries.o
 # It includes the emulator's bf16, and with it the names of a block's parts.
-link libcublas.so.13 cublas.o product.o block.o fiber.o "$out/libcuda.so.1"
-link libcurand.so.10 curand.o "$out/libcuda.so.1"
-link libcublasLt.so.13 versions.o
-link libnvrtc.so.13 versions.o
+library libcublas.so.13 cublas.o product.o block.o fiber.o "$out/libcuda.so.1"
+library libcurand.so.10 curand.o "$out/libcuda.so.1"
+library libcublasLt.so.13 versions.o
+library libnvrtc.so.13 versions.o
