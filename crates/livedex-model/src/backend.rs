@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 use livedex_core::ports::{ModelInfo, TokenCounter};
 
+pub use pending::Pending;
+
+mod pending;
+
 /// Why a tokenizer or a forward pass gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +29,15 @@ pub enum ForwardError {
     Device(String),
 }
 
+/// A device's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Taken, by whomever.
+    pub used: u64,
+    /// All that it has.
+    pub total: u64,
+}
+
 /// A bi-encoder's forward pass. Owned by one thread.
 pub trait EmbedBackend: Send {
     /// What it is.
@@ -36,6 +49,21 @@ pub trait EmbedBackend: Send {
     /// whole batch is refused with [`ForwardError::Input`]. An empty batch gives an empty
     /// result. Values are not checked for NaN: that is the caller's, which can bisect.
     fn forward(&mut self, batch: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ForwardError>;
+    /// Begins the forward pass of a batch and returns as soon as the device has all that it needs, while
+    /// it still computes an earlier batch; up to two are begun and not waited for. What goes wrong
+    /// may show here or in the result's [`Pending::wait`]. By default the pass is over on
+    /// return.
+    fn submit(&mut self, batch: &[Vec<u32>]) -> Result<Pending<Vec<Vec<f32>>>, ForwardError> {
+        self.forward(batch).map(Pending::ready)
+    }
+    /// Whether the device computes on its own, so that `submit` returns before it is done.
+    fn is_asynchronous(&self) -> bool {
+        false
+    }
+    /// The device's memory; `None` where it is the machine's.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
 }
 
 /// Text to token ids for a bi-encoder, truncated to the model's `max_tokens`, special tokens
@@ -63,6 +91,18 @@ pub trait RerankBackend: Send {
     fn tokenizer(&self) -> Arc<dyn PairTokenizer>;
     /// One probability (0..=1) per pair, in order. The rules of [`EmbedBackend::forward`] hold.
     fn forward(&mut self, batch: &[PairTokens]) -> Result<Vec<f32>, ForwardError>;
+    /// As [`EmbedBackend::submit`].
+    fn submit(&mut self, batch: &[PairTokens]) -> Result<Pending<Vec<f32>>, ForwardError> {
+        self.forward(batch).map(Pending::ready)
+    }
+    /// As [`EmbedBackend::is_asynchronous`].
+    fn is_asynchronous(&self) -> bool {
+        false
+    }
+    /// As [`EmbedBackend::memory`].
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
 }
 
 /// A query and a document to token ids for a cross-encoder. Only the document is cut, so that a
