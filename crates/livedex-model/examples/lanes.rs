@@ -119,7 +119,7 @@ struct Report {
 async fn main() -> Result<(), Failure> {
     let args = Arguments::parse();
     let config = RuntimeConfig {
-        ingest_token_budget: args.token_budget,
+        ingest_token_budget: Some(args.token_budget),
         threads: args.threads,
         ..RuntimeConfig::default()
     };

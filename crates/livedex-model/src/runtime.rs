@@ -1,7 +1,7 @@
 //! The model runtime: loaded models in, [`Embedder`] and [`Reranker`] out.
 //!
-//! One thread owns all models of the device and runs one batch at a time. What that means for
-//! callers:
+//! One thread owns all models of the device. On a CPU it runs one batch at a time; a device that computes
+//! on its own (a GPU) has the next batch behind the one that runs. What that means for callers:
 //!
 //! - Queries go before ingestion, and ingestion always advances.
 //! - The query lane refuses at once when it is full ([`ModelError::Overloaded`]); the ingest
@@ -18,7 +18,10 @@ use std::{
     future::Future,
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender},
+    },
     time::Duration,
 };
 
@@ -27,13 +30,18 @@ use livedex_core::ports::{Embedder, Reranker};
 use crate::{
     backend::{LoadedEmbedder, LoadedReranker},
     scheduler::{
+        activity::{Activity, Open},
         admission::{Admission, Health},
-        device::{Device, Models, panic_message},
+        device::{Device, panic_message},
+        job::Message,
         limits,
+        models::Models,
         policy::{Lane, Policy},
         ports::{EmbedPort, RerankPort},
         self_test::self_test,
         telemetry,
+        waiter::Waiter,
+        watchdog,
     },
 };
 
@@ -41,11 +49,15 @@ use crate::{
 /// [`crate::scheduler::limits`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuntimeConfig {
-    /// Tokens of one query batch at most; a longer single sequence goes alone.
-    pub token_budget: usize,
+    /// Tokens of one query batch at most; a longer single sequence goes alone. `None`: on a CPU
+    /// [`limits::DEFAULT_TOKEN_BUDGET`]; on a device that computes on its own it is measured at
+    /// start, which takes seconds: the smallest one that is as fast as any.
+    pub token_budget: Option<usize>,
     /// Tokens of one ingest batch at most, and never more than `token_budget`: a query that comes
-    /// while it runs waits for its end.
-    pub ingest_token_budget: usize,
+    /// while it runs waits for its end. `None`: on a CPU
+    /// [`limits::DEFAULT_INGEST_TOKEN_BUDGET`], else as measured, the largest one that takes
+    /// [`limits::MEASURED_INGEST_TIME`] at most.
+    pub ingest_token_budget: Option<usize>,
     /// How long the first text of an incomplete ingest batch waits for company. Queries never
     /// wait.
     pub linger: Duration,
@@ -57,21 +69,31 @@ pub struct RuntimeConfig {
     /// `RAYON_NUM_THREADS`).
     pub threads: usize,
     /// Runs the largest batch once at start, so that running out of memory shows then and not
-    /// under load. Off by default, which is right for a CPU: it costs seconds there and
-    /// memory is not the bound. Switch it on for every other device.
+    /// under load: a budget that was chosen fails the start, one that was not is halved. Off by
+    /// default, which is right for a CPU: it costs seconds there and memory is not the bound. Where
+    /// budgets are measured it is run in any case.
     pub largest_shape: bool,
+    /// How long a batch may be on a device that computes on its own, its submission included, before
+    /// the device counts as dead ([`Runtime::dead`]): a kernel or the driver hangs. Zero: for ever.
+    /// A CPU has no watchdog.
+    pub watchdog: Duration,
+    /// How long the process then has to end, while the batch still hangs, before it is aborted
+    /// ([`std::process::abort`]): a driver that hangs may hang in its exit handlers, too.
+    pub abort_after: Duration,
 }
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
-            token_budget: limits::DEFAULT_TOKEN_BUDGET,
-            ingest_token_budget: limits::DEFAULT_INGEST_TOKEN_BUDGET,
+            token_budget: None,
+            ingest_token_budget: None,
             linger: limits::DEFAULT_LINGER,
             query_queue: limits::DEFAULT_QUERY_QUEUE,
             ingest_queue: limits::DEFAULT_INGEST_QUEUE,
             threads: 0,
             largest_shape: false,
+            watchdog: limits::DEFAULT_WATCHDOG,
+            abort_after: limits::DEFAULT_ABORT_AFTER,
         }
     }
 }
@@ -80,12 +102,16 @@ impl RuntimeConfig {
     /// Everything that is out of bounds.
     pub fn problems(&self) -> Vec<OutOfBounds> {
         [
-            bound("token_budget", self.token_budget, limits::TOKEN_BUDGET_RANGE),
-            bound("ingest_token_budget", self.ingest_token_budget, limits::TOKEN_BUDGET_RANGE),
+            self.token_budget
+                .and_then(|tokens| bound("token_budget", tokens, limits::TOKEN_BUDGET_RANGE)),
+            self.ingest_token_budget.and_then(|tokens| {
+                bound("ingest_token_budget", tokens, limits::TOKEN_BUDGET_RANGE)
+            }),
             bound("linger_ms", self.linger.as_millis(), 0..=limits::MAX_LINGER.as_millis()),
             bound("query_queue", self.query_queue, limits::QUEUE_RANGE),
             bound("ingest_queue", self.ingest_queue, limits::QUEUE_RANGE),
             bound("threads", self.threads, 0..=limits::MAX_THREADS),
+            bound("watchdog_ms", self.watchdog.as_millis(), 0..=limits::MAX_WATCHDOG.as_millis()),
         ]
         .into_iter()
         .flatten()
@@ -144,7 +170,10 @@ pub enum StartError {
         /// What the device said.
         reason: String,
     },
-    /// The device thread could not be started, or panicked in the self-test.
+    /// The device hangs in its self-test.
+    #[error("the device does not work: {0}")]
+    Hangs(String),
+    /// One of the device's threads could not be started, or panicked in the self-test.
     #[error("the device thread did not start: {0}")]
     Thread(String),
 }
@@ -181,8 +210,9 @@ impl Runtime {
         }
         telemetry::describe();
         let health = Arc::new(Health::new(config.query_queue, config.ingest_queue));
-        let (to_device, inbox) = mpsc::sync_channel(config.query_queue + config.ingest_queue + 1);
-        let admission = Arc::new(Admission::new(health.clone(), to_device));
+        let room = config.query_queue + config.ingest_queue + limits::BATCHES_IN_FLIGHT + 1;
+        let (to_device, inbox) = mpsc::sync_channel(room);
+        let admission = Arc::new(Admission::new(health.clone(), to_device.clone()));
         let embed_port = embedder.as_ref().map(|model| -> Arc<dyn Embedder> {
             let (info, tokenizer) = (model.info().clone(), model.tokenizer());
             Arc::new(EmbedPort::new(admission.clone(), info, tokenizer, config.ingest_queue))
@@ -194,22 +224,34 @@ impl Runtime {
 
         let mut models = Models { embedder, reranker };
         let (ready, started) = mpsc::sync_channel(1);
+        let activity = Open::new(Arc::new(Activity::default()));
+        let waiter = if models.is_asynchronous() {
+            watch(&config, &activity, &health, &ready, &to_device)?;
+            Some(Waiter::spawn(to_device).map_err(thread_error)?)
+        } else {
+            None
+        };
         let threads = config.threads;
         let serve = move || {
-            let tested = catch_unwind(AssertUnwindSafe(|| self_test(&mut models, &config)))
-                .unwrap_or_else(|panic| Err(StartError::Thread(panic_message(&*panic))));
-            let passed = tested.is_ok();
-            // The receiver waits below.
-            let _ = ready.send(tested);
-            if passed {
-                let policy = Policy::new(
-                    config.token_budget,
-                    config.ingest_token_budget,
-                    config.linger,
-                    config.ingest_queue,
-                );
-                Device::new(inbox, policy, config.token_budget, health, models).serve();
+            let tested =
+                catch_unwind(AssertUnwindSafe(|| self_test(&mut models, &config, &activity)))
+                    .unwrap_or_else(|panic| Err(StartError::Thread(panic_message(&*panic))));
+            let budgets = match tested {
+                Ok(budgets) => budgets,
+                Err(error) => {
+                    // The receiver waits below, unless the watchdog has spoken.
+                    let _ = ready.try_send(Err(error));
+                    return;
+                }
+            };
+            let policy =
+                Policy::new(budgets.query, budgets.ingest, config.linger, config.ingest_queue);
+            let _ = ready.try_send(Ok(()));
+            let mut device = Device::new(inbox, policy, budgets.query, health, models, activity);
+            if let Some(waiter) = waiter {
+                device = device.with_waiter(waiter);
             }
+            device.serve();
         };
         spawn(threads, serve)?;
         started
@@ -260,6 +302,38 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         self.admission.stop();
     }
+}
+
+/// Declares an asynchronous device dead when it hangs: to those who wait for the start or for
+/// answers, and to the device thread, if that can still hear it.
+fn watch(
+    config: &RuntimeConfig,
+    activity: &Open,
+    health: &Arc<Health>,
+    ready: &SyncSender<Result<(), StartError>>,
+    to_device: &SyncSender<Message>,
+) -> Result<(), StartError> {
+    if config.watchdog.is_zero() {
+        return Ok(());
+    }
+    let limits = watchdog::Limits { turn: config.watchdog, end: config.abort_after };
+    let (health, ready, to_device) = (health.clone(), ready.clone(), to_device.clone());
+    let declare = move |reason: String| {
+        tracing::error!(reason, "the device is dead");
+        // Full or without a receiver: it was ready long ago.
+        let _ = ready.try_send(Err(StartError::Hangs(reason.clone())));
+        health.ended(Some(reason));
+        // Full: it is awake. Disconnected: it has ended.
+        let _ = to_device.try_send(Message::Wake);
+    };
+    let activity = Arc::clone(activity);
+    watchdog::spawn(activity, limits, declare, || std::process::abort())
+        .map(drop)
+        .map_err(thread_error)
+}
+
+fn thread_error(error: std::io::Error) -> StartError {
+    StartError::Thread(error.to_string())
 }
 
 /// Runs `serve` on a thread of its own; with `threads` it is one of a pool of so many, which

@@ -71,11 +71,23 @@ impl Health {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// The thread has ended: with a reason if it died. Wakes who waits for room.
+    /// The thread has ended: with a reason if it died. Wakes who waits for room or for an answer. Of
+    /// two ends, the first counts.
     pub(crate) fn ended(&self, reason: Option<String>) {
-        self.state.send_replace(reason.map_or(State::Stopped, State::Dead));
+        self.state.send_if_modified(|state| {
+            let runs = *state == State::Running;
+            if runs {
+                *state = reason.map_or(State::Stopped, State::Dead);
+            }
+            runs
+        });
         self.query.free.close();
         self.ingest.free.close();
+    }
+
+    /// Somebody has said that it ended, although the thread may not know yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        *self.state.borrow() != State::Running
     }
 
     /// Resolves with the reason once the thread has died; never if it was stopped.
@@ -130,7 +142,7 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// `inbox` has room for every slot and one message more.
+    /// `inbox` has room for every slot, for every batch in flight, and for one message more.
     pub(crate) fn new(health: Arc<Health>, inbox: SyncSender<Message>) -> Self {
         Self { health, inbox }
     }
@@ -186,11 +198,13 @@ impl Admission {
         }
     }
 
-    /// Waits for the answer.
+    /// Waits for the answer, or for the device's end: a thread that hangs in the driver answers nobody.
     pub(crate) async fn answer(&self, answer: oneshot::Receiver<Answer>) -> Answer {
-        match answer.await {
-            Ok(answer) => answer,
-            Err(_) => Err(self.health.unavailable().await),
+        tokio::select! {
+            // An answer that was given before the end counts.
+            biased;
+            Ok(answer) = answer => answer,
+            error = self.health.unavailable() => Err(error),
         }
     }
 

@@ -1,4 +1,9 @@
 //! The device thread: the only one that touches the models.
+//!
+//! A synchronous device (a CPU) runs one batch after the other on this thread. An asynchronous one
+//! (a GPU) has a queue of its own: a batch goes behind the one that runs, another thread waits for
+//! results, and what is done here (forming batches, copying ids, checking and answering) is done
+//! while the device computes.
 
 use std::{
     any::Any,
@@ -8,30 +13,26 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use livedex_core::ports::ModelError;
 
 use super::{
+    activity::{Load, Open},
     admission::Health,
-    execute::{DeviceFailure, Model, execute},
-    job::{Answer, Input, Job, Message, Submission},
-    policy::{Batch, Dropped, Entry, Lane, Policy, Step, Ticket, Work},
-    telemetry::{
-        BATCH_SECONDS, BATCH_TOKENS, DROPPED_TOTAL, LANE, REASON, TOKEN_BUDGET, TOKENS_TOTAL,
-    },
+    execute::DeviceFailure,
+    flight::{Arrived, Flight, Flying},
+    job::{Answer, Input, Job, Landed, Message, Submission},
+    limits::MEMORY_INTERVAL,
+    models::{Inputs, Models, Results},
+    policy::{Batch, Dropped, Entry, Policy, Step, Ticket, Work},
+    telemetry::{self, DROPPED_TOTAL, REASON, TOKEN_BUDGET},
+    waiter::Waiter,
 };
-use crate::backend::{LoadedEmbedder, LoadedReranker, PairTokens};
 
 #[cfg(test)]
 mod tests;
-
-/// A device's models.
-pub(crate) struct Models {
-    pub(crate) embedder: Option<LoadedEmbedder>,
-    pub(crate) reranker: Option<LoadedReranker>,
-}
 
 /// Everything the thread owns. Fields are dropped in this order: callers hear before weights
 /// are freed.
@@ -42,6 +43,12 @@ pub(crate) struct Device {
     tickets: Ticket,
     budget: usize,
     health: Arc<Health>,
+    activity: Open,
+    /// Of an asynchronous device.
+    waiter: Option<Waiter>,
+    flight: Flight,
+    /// When the device's memory was last looked at.
+    looked: Option<Instant>,
     models: Models,
 }
 
@@ -62,8 +69,28 @@ impl Device {
         budget: usize,
         health: Arc<Health>,
         models: Models,
+        activity: Open,
     ) -> Self {
-        Self { inbox, jobs: HashMap::new(), policy, tickets: 0, budget, health, models }
+        Self {
+            inbox,
+            jobs: HashMap::new(),
+            policy,
+            tickets: 0,
+            budget,
+            health,
+            activity,
+            waiter: None,
+            flight: Flight::default(),
+            looked: None,
+            models,
+        }
+    }
+
+    /// For an asynchronous device.
+    pub(crate) fn with_waiter(mut self, waiter: Waiter) -> Self {
+        self.waiter = Some(waiter);
+        self.policy = self.policy.overlapping();
+        self
     }
 
     /// Serves until stopped, or until the device dies. Either way nobody waits for ever:
@@ -88,15 +115,23 @@ impl Device {
             while let Ok(message) = self.inbox.try_recv() {
                 self.take(message);
             }
-            if self.health.is_stopping() {
+            self.answer_arrived()?;
+            let is_stopping = self.health.is_stopping();
+            // The watchdog ends the device over this thread's head.
+            if is_stopping && self.flight.is_empty() || self.health.has_ended() {
                 return Ok(());
             }
             let now = Instant::now();
             self.sweep(now);
-            self.health.report_depth();
-            let waited = match self.policy.next(now) {
+            self.report(now);
+            let step = if !is_stopping && self.flight.has_room() {
+                self.policy.next(now, self.flight.ingest_tokens())
+            } else {
+                Step::Idle
+            };
+            let waited = match step {
                 Step::Run(batch) => {
-                    self.run_batch(batch)?;
+                    self.start(batch)?;
                     continue;
                 }
                 Step::WaitUntil(until) => {
@@ -113,8 +148,10 @@ impl Device {
     }
 
     fn take(&mut self, message: Message) {
-        let Message::Submit(Submission { work, job, arrived, deadline }) = message else {
-            return;
+        let Submission { work, job, arrived, deadline } = match message {
+            Message::Submit(submission) => submission,
+            Message::Landed(landed) => return self.flight.land(landed),
+            Message::Wake => return,
         };
         let ticket = self.tickets;
         self.tickets += 1;
@@ -149,58 +186,111 @@ impl Device {
         }
     }
 
-    fn run_batch(&mut self, batch: Batch) -> Result<(), DeviceFailure> {
-        match batch.work {
-            Work::EmbedQuery | Work::EmbedDocument => self.embed(batch),
-            Work::Rerank => self.rerank(batch),
-        }
-    }
-
-    fn embed(&mut self, batch: Batch) -> Result<(), DeviceFailure> {
-        let sequences: Vec<Vec<u32>> = (batch.parts.iter())
-            .filter_map(|(ticket, _)| match &mut self.jobs.get_mut(ticket)?.input {
-                Input::Sequence(ids) => Some(std::mem::take(ids)),
-                Input::Pairs { .. } => None,
-            })
-            .collect();
-        let Some(model) = &mut self.models.embedder else {
-            return Err(DeviceFailure(
-                "an embedding was asked of a device without embedder".into(),
-            ));
-        };
-        let results = timed(model, &sequences, batch.work.lane(), &mut self.budget)?;
-        self.policy.set_budget(self.budget);
-        for ((ticket, _), result) in batch.parts.into_iter().zip(results) {
-            self.finish(ticket, result);
-        }
-        Ok(())
-    }
-
-    fn rerank(&mut self, batch: Batch) -> Result<(), DeviceFailure> {
-        let mut pairs: Vec<PairTokens> = Vec::new();
-        for (ticket, count) in &batch.parts {
-            if let Some(Job { input: Input::Pairs { rest, .. }, .. }) = self.jobs.get_mut(ticket) {
-                pairs.extend(rest.take(*count));
+    fn report(&mut self, now: Instant) {
+        self.health.report_depth();
+        telemetry::busy(self.activity.take_busy());
+        if self.looked.is_none_or(|looked| now - looked >= MEMORY_INTERVAL) {
+            self.looked = Some(now);
+            if let Some(memory) = self.models.memory() {
+                telemetry::memory(memory);
             }
         }
-        let Some(model) = &mut self.models.reranker else {
-            return Err(DeviceFailure("a reranking was asked of a device without reranker".into()));
+    }
+
+    /// Runs a batch, or submits it where there is somebody to wait for it.
+    fn start(&mut self, batch: Batch) -> Result<(), DeviceFailure> {
+        let inputs = self.gather(&batch);
+        let Some(waiter) = &self.waiter else {
+            let begun = Instant::now();
+            let lane = batch.work.lane();
+            let results =
+                self.models.execute(&inputs, None, &mut self.budget, lane, &self.activity)?;
+            self.done(batch, &inputs, results, begun.elapsed());
+            return Ok(());
         };
-        let results = timed(model, &pairs, batch.work.lane(), &mut self.budget)?;
-        self.policy.set_budget(self.budget);
-        let mut results = results.into_iter();
-        for (ticket, count) in batch.parts {
-            // First the whole piece: collecting into a `Result` stops at the first error and
-            // would leave the rest to the next request.
-            let piece: Vec<_> = results.by_ref().take(count).collect();
-            self.collect(ticket, piece.into_iter().collect());
+        let load = Load { lane: batch.work.lane(), tokens: batch.tokens };
+        let turn = self.activity.begin(load);
+        let submitted = self.models.submit(&inputs);
+        self.flight.push(Flying { turn: turn.id(), batch, inputs });
+        match submitted {
+            Ok(pending) => waiter.wait_for(turn, pending)?,
+            Err(error) => {
+                let (turn, took) = (turn.id(), turn.end());
+                self.flight.land(Landed { turn, outcome: Err(error), took });
+            }
         }
         Ok(())
+    }
+
+    /// Answers the batches in flight whose turn it is; what failed runs again, here.
+    fn answer_arrived(&mut self) -> Result<(), DeviceFailure> {
+        let next = |models: &Models, flight: &mut Flight| {
+            flight.next(|inputs, outcome| models.accepts(inputs, outcome))
+        };
+        while let Some(arrived) = next(&self.models, &mut self.flight) {
+            let Arrived { batch, inputs, outcome, took } = arrived;
+            let (begun, lane) = (Instant::now(), batch.work.lane());
+            let outcome = Some(outcome);
+            let results =
+                self.models.execute(&inputs, outcome, &mut self.budget, lane, &self.activity)?;
+            self.done(batch, &inputs, results, took + begun.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Takes a batch's inputs from their requests.
+    fn gather(&mut self, batch: &Batch) -> Inputs {
+        let jobs = &mut self.jobs;
+        match batch.work {
+            Work::EmbedQuery | Work::EmbedDocument => {
+                let take = |(ticket, _): &(Ticket, usize)| match &mut jobs.get_mut(ticket)?.input {
+                    Input::Sequence(ids) => Some(std::mem::take(ids)),
+                    Input::Pairs { .. } => None,
+                };
+                Inputs::Sequences(batch.parts.iter().filter_map(take).collect())
+            }
+            Work::Rerank => {
+                let mut pairs = Vec::new();
+                for (ticket, count) in &batch.parts {
+                    if let Some(Job { input: Input::Pairs { rest, .. }, .. }) = jobs.get_mut(ticket)
+                    {
+                        pairs.extend(rest.take(*count));
+                    }
+                }
+                Inputs::Pairs(pairs)
+            }
+        }
+    }
+
+    /// Hands a batch's results to their requests, and reports what it cost.
+    fn done(&mut self, batch: Batch, inputs: &Inputs, results: Results, took: Duration) {
+        let lane = batch.work.lane();
+        let budget = self.policy.lane_budget(lane);
+        telemetry::batch(lane.label(), inputs.tokens(), budget, took);
+        self.policy.set_budget(self.budget);
+        metrics::gauge!(TOKEN_BUDGET).set(self.budget as f64);
+        match results {
+            Results::Vectors(results) => {
+                for ((ticket, _), result) in batch.parts.into_iter().zip(results) {
+                    self.finish(ticket, result);
+                }
+            }
+            Results::Scores(results) => {
+                let mut results = results.into_iter();
+                for (ticket, count) in batch.parts {
+                    // First the whole piece: collecting into a `Result` stops at the first error
+                    // and would leave the rest to the next request.
+                    let piece: Vec<_> = results.by_ref().take(count).collect();
+                    self.collect(ticket, piece.into_iter().collect());
+                }
+            }
+        }
     }
 
     /// Adds a piece to its request's scores, and answers when it is complete or has failed.
     fn collect(&mut self, ticket: Ticket, piece: Answer) {
-        let Some(Job { input: Input::Pairs { rest, scores }, .. }) = self.jobs.get_mut(&ticket)
+        let Some(Job { input: Input::Pairs { unscored, scores, .. }, .. }) =
+            self.jobs.get_mut(&ticket)
         else {
             return;
         };
@@ -210,33 +300,13 @@ impl Device {
                 self.finish(ticket, Err(error));
             }
             Ok(piece) => {
+                *unscored -= piece.len();
                 scores.extend(piece);
-                if rest.as_slice().is_empty() {
+                if *unscored == 0 {
                     let scores = scores.so_far();
                     self.finish(ticket, Ok(scores));
                 }
             }
         }
     }
-}
-
-/// Runs a batch and reports what it cost.
-fn timed<M: Model>(
-    model: &mut M,
-    inputs: &[M::Input],
-    lane: Lane,
-    budget: &mut usize,
-) -> Result<Vec<Result<M::Output, ModelError>>, DeviceFailure> {
-    let tokens = M::tokens(&inputs.iter().collect::<Vec<_>>());
-    let begun = Instant::now();
-    let before = *budget;
-    let results = execute(model, inputs, budget)?;
-    let lane = lane.label();
-    metrics::histogram!(BATCH_SECONDS, LANE => lane).record(begun.elapsed().as_secs_f64());
-    metrics::histogram!(BATCH_TOKENS, LANE => lane).record(tokens as f64);
-    metrics::counter!(TOKENS_TOTAL, LANE => lane).increment(tokens as u64);
-    if *budget != before {
-        metrics::gauge!(TOKEN_BUDGET).set(*budget as f64);
-    }
-    Ok(results)
 }

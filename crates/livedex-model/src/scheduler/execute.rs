@@ -9,7 +9,7 @@ use livedex_core::ports::ModelError;
 
 use super::limits::{MIN_TOKEN_BUDGET, NORM_TOLERANCE};
 use crate::{
-    backend::{ForwardError, LoadedEmbedder, LoadedReranker, PairTokens},
+    backend::{ForwardError, LoadedEmbedder, LoadedReranker, PairTokens, Pending},
     groups,
 };
 
@@ -18,9 +18,16 @@ pub(crate) trait Model {
     /// A sequence.
     type Input: Clone;
     /// Its result.
-    type Output;
+    type Output: Send + 'static;
     /// Runs a batch: one result per input, in order.
     fn forward(&mut self, batch: &[Self::Input]) -> Result<Vec<Self::Output>, ForwardError>;
+    /// Begins a batch.
+    fn submit(
+        &mut self,
+        batch: &[Self::Input],
+    ) -> Result<Pending<Vec<Self::Output>>, ForwardError> {
+        self.forward(batch).map(Pending::ready)
+    }
     /// Tokens that are computed for these inputs in one batch.
     fn tokens(inputs: &[&Self::Input]) -> usize;
     /// What is wrong with a result.
@@ -31,29 +38,35 @@ pub(crate) trait Model {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DeviceFailure(pub(crate) String);
 
-/// Runs `inputs`: one result per input, in order. Lowers `budget` (in tokens) when the device
-/// runs out of memory. It is not raised again: the device is ours, so the same shape would
-/// fail again, at the price of a failed batch each time.
+/// Runs `inputs`: one result per input, in order. `outcome` is what they came to where they have
+/// run already, perhaps while another batch was on the device; nothing is on it now. Lowers
+/// `budget` (in tokens) when the device runs out of memory. It is not raised again: the
+/// device is ours, so the same shape would fail again, at the price of a failed batch each
+/// time.
 pub(crate) fn execute<M: Model>(
     model: &mut M,
     inputs: &[M::Input],
+    mut outcome: Option<Result<Vec<M::Output>, ForwardError>>,
     budget: &mut usize,
 ) -> Result<Vec<Result<M::Output, ModelError>>, DeviceFailure> {
     let mut results: Vec<Option<Result<M::Output, ModelError>>> = Vec::new();
     results.resize_with(inputs.len(), || None);
     // Parts still to run, as indices into `inputs`. Every part pushed is smaller than the one
-    // it comes from, so this ends.
+    // it comes from, or the whole after a run that does not count, so this ends.
     let mut parts: Vec<Vec<usize>> = vec![(0..inputs.len()).collect()];
     while let Some(part) = parts.pop() {
         if part.is_empty() {
             continue;
         }
         let tokens = M::tokens(&part.iter().map(|&index| &inputs[index]).collect::<Vec<_>>());
-        if tokens > *budget && part.len() > 1 {
+        let has_run = outcome.is_some();
+        if !has_run && tokens > *budget && part.len() > 1 {
             halve(part, &mut parts);
             continue;
         }
-        let outcome = if part.len() == inputs.len() {
+        let outcome = if let Some(outcome) = outcome.take() {
+            outcome
+        } else if part.len() == inputs.len() {
             model.forward(inputs)
         } else {
             let gathered: Vec<M::Input> = part.iter().map(|&index| inputs[index].clone()).collect();
@@ -87,7 +100,10 @@ pub(crate) fn execute<M: Model>(
                 }
             }
             Err(ForwardError::OutOfMemory(reason)) => {
-                if let [index] = part[..] {
+                if has_run && part.len() == 1 {
+                    // It was not alone on the device; now it is.
+                    parts.push(part);
+                } else if let [index] = part[..] {
                     let reason = format!("{tokens} tokens alone do not fit the device: {reason}");
                     results[index] = Some(Err(ModelError::Input(reason)));
                 } else {
@@ -134,6 +150,10 @@ impl Model for LoadedEmbedder {
         self.as_mut().forward(batch)
     }
 
+    fn submit(&mut self, batch: &[Vec<u32>]) -> Result<Pending<Vec<Vec<f32>>>, ForwardError> {
+        self.as_mut().submit(batch)
+    }
+
     fn tokens(inputs: &[&Vec<u32>]) -> usize {
         inputs.iter().map(|ids| ids.len()).sum()
     }
@@ -160,6 +180,10 @@ impl Model for LoadedReranker {
 
     fn forward(&mut self, batch: &[PairTokens]) -> Result<Vec<f32>, ForwardError> {
         self.as_mut().forward(batch)
+    }
+
+    fn submit(&mut self, batch: &[PairTokens]) -> Result<Pending<Vec<f32>>, ForwardError> {
+        self.as_mut().submit(batch)
     }
 
     fn tokens(inputs: &[&PairTokens]) -> usize {
@@ -229,12 +253,20 @@ mod tests {
         }
     }
 
+    fn run<M: Model>(
+        model: &mut M,
+        inputs: &[M::Input],
+        budget: &mut usize,
+    ) -> Result<Vec<Result<M::Output, ModelError>>, DeviceFailure> {
+        execute(model, inputs, None, budget)
+    }
+
     #[test]
     fn out_of_memory_halves_the_budget_until_it_fits() {
         let mut model = Doubler { room: 10, ..Doubler::default() };
         let mut budget = 4000;
         let inputs: Vec<u32> = (0..40).collect();
-        let results = execute(&mut model, &inputs, &mut budget).unwrap();
+        let results = run(&mut model, &inputs, &mut budget).unwrap();
         let expected: Vec<_> = (0..40).map(|x| Ok(x as f32 * 2.0)).collect();
         assert_eq!(results, expected);
         assert_eq!(budget, 1000);
@@ -246,11 +278,28 @@ mod tests {
     fn an_input_that_does_not_fit_alone_fails_alone() {
         let mut model = Doubler { room: 0, ..Doubler::default() };
         let mut budget = 100;
-        let results = execute(&mut model, &[1], &mut budget).unwrap();
+        let results = run(&mut model, &[1], &mut budget).unwrap();
         assert!(
             matches!(&results[..], [Err(ModelError::Input(reason))] if reason.contains("100 tokens"))
         );
         assert_eq!(budget, 100, "one input says nothing about batches");
+    }
+
+    #[test]
+    fn what_has_run_is_not_run_again_unless_it_failed_in_company() {
+        let mut model = Doubler { room: 1, ..Doubler::default() };
+        let mut budget = 4000;
+        let full = || Some(Err(ForwardError::OutOfMemory("full".into())));
+        let results = execute(&mut model, &[1], full(), &mut budget).unwrap();
+        assert_eq!((results, model.passes, budget), (vec![Ok(2.0)], 1, 4000));
+        let results = execute(&mut model, &[1, 2], full(), &mut budget).unwrap();
+        assert_eq!((results, model.passes, budget), (vec![Ok(2.0), Ok(4.0)], 3, 2000));
+        let done = Some(Ok(vec![2.0, f32::NAN]));
+        let results = execute(&mut model, &[1, 2], done, &mut budget).unwrap();
+        assert_eq!((results, model.passes), (vec![Ok(2.0), Ok(4.0)], 4), "the second one again");
+        model.room = 0;
+        let results = execute(&mut model, &[1], full(), &mut budget).unwrap();
+        assert!(matches!(&results[..], [Err(ModelError::Input(_))]), "{results:?}");
     }
 
     #[test]
@@ -269,7 +318,7 @@ mod tests {
                 Ok(())
             }
         }
-        assert!(execute(&mut Short, &[1, 2], &mut 100).is_err());
+        assert!(run(&mut Short, &[1, 2], &mut 100).is_err());
     }
 
     proptest! {
@@ -280,10 +329,15 @@ mod tests {
             nan in 0u32..120,
             contagious: bool,
             room in 1usize..70,
+            has_run: bool,
+            in_company: bool,
         ) {
             let mut model = Doubler { refused, nan, contagious, room, passes: 0 };
             let mut budget = 6000;
-            let results = execute(&mut model, &inputs, &mut budget).unwrap();
+            let full = || Err(ForwardError::OutOfMemory("another batch".into()));
+            let outcome =
+                has_run.then(|| if in_company { full() } else { model.forward(&inputs) });
+            let results = execute(&mut model, &inputs, outcome, &mut budget).unwrap();
             prop_assert_eq!(results.len(), inputs.len());
             for (&input, result) in inputs.iter().zip(&results) {
                 if input > refused {

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use livedex_core::ports::ModelError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::policy::Work;
+use super::{activity::TurnId, models::Outcome, policy::Work};
 use crate::backend::PairTokens;
 
 /// One vector, or one probability per document.
@@ -19,8 +19,19 @@ pub(crate) type Answer = Result<Vec<f32>, ModelError>;
 pub(crate) enum Message {
     /// Work. Each carries its slot, so there are never more than slots.
     Submit(Submission),
+    /// A batch that was in flight has ended.
+    Landed(Landed),
     /// Look at the stop flag.
     Wake,
+}
+
+/// What came of a batch that was in flight.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) turn: TurnId,
+    pub(crate) outcome: Outcome,
+    /// How long its turn on the device was.
+    pub(crate) took: Duration,
 }
 
 /// A tokenized request.
@@ -47,11 +58,19 @@ pub(crate) enum Input {
     Sequence(Vec<u32>),
     /// Pairs to score.
     Pairs {
-        /// Not yet run.
+        /// Not yet given to the device.
         rest: std::vec::IntoIter<PairTokens>,
+        /// Pairs without a score: those, and those that are on the device.
+        unscored: usize,
         /// Of those that have run, in order.
         scores: Scores,
     },
+}
+
+impl Input {
+    pub(crate) fn pairs(pairs: Vec<PairTokens>, scores: Scores) -> Self {
+        Self::Pairs { unscored: pairs.len(), rest: pairs.into_iter(), scores }
+    }
 }
 
 /// Scores as they come, in order. The caller sees them, too: at its deadline it takes what there is.

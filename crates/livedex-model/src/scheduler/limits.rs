@@ -12,6 +12,20 @@ pub const DEFAULT_TOKEN_BUDGET: usize = 4096;
 /// gains nothing there, since matrix products are at full speed from a few hundred rows on.
 pub const DEFAULT_INGEST_TOKEN_BUDGET: usize = 1024;
 
+/// Token budgets that are measured on an asynchronous device: below the first no GPU is at full speed,
+/// and above the last none gains, while attention and activations take gigabytes.
+pub const MEASURED_TOKENS: RangeInclusive<usize> = 2048..=65_536;
+
+/// The smallest budget that is measured where the first of those does not fit, or takes too long.
+pub const MEASURED_TOKENS_AT_LEAST: usize = 256;
+
+/// Tokens of a sequence in those batches, or as many as the model reads: long enough for attention to
+/// show, and as long as a large chunk.
+pub const MEASURED_SEQUENCE: usize = 512;
+
+/// How long an ingest batch may take at most where its budget is measured: a query waits for it.
+pub const MEASURED_INGEST_TIME: Duration = Duration::from_millis(25);
+
 /// What a configured token budget may be, in tokens. Below 64 hardly a sentence fits; at
 /// 1,048,576 the activations of one layer of an 8B model alone take 16 GiB.
 pub const TOKEN_BUDGET_RANGE: RangeInclusive<usize> = MIN_TOKEN_BUDGET..=1 << 20;
@@ -66,6 +80,30 @@ pub const PART_OVERLAP: usize = 64;
 /// batch takes differs by 1,000 between a small CPU and a large GPU, and no duration is
 /// right for both.
 pub const AGEING_BUDGETS: usize = 4;
+
+/// How long after a query ingest still forms the smaller batches that it has beside queries, on a device
+/// with a queue of its own. Long enough for a person's next question, so that all but the
+/// first query after a pause find the shorter wait; and since batches of half the budget are nearly
+/// as efficient, a longer one than needed costs ingest little.
+pub const QUERIES_ACTIVE: Duration = Duration::from_secs(10);
+
+/// Batches that are on an asynchronous device at most: one runs and one lies behind it, so that the
+/// device has the next one when it ends one. More would add to what a query waits for, and to
+/// the memory that is taken, and gain nothing as long as a batch takes longer than its submission.
+pub const BATCHES_IN_FLIGHT: usize = 2;
+
+/// How long a batch may be on an asynchronous device by default before the device counts as
+/// dead: a thousand times what a batch takes, and room for what a driver compiles at first use.
+pub const DEFAULT_WATCHDOG: Duration = Duration::from_secs(60);
+
+/// The longest watchdog that can be configured: a longer one is none.
+pub const MAX_WATCHDOG: Duration = Duration::from_secs(3600);
+
+/// How long a process has by default to end after its device was found hanging, before it is aborted.
+pub const DEFAULT_ABORT_AFTER: Duration = Duration::from_secs(30);
+
+/// How often the device's memory is looked at, at most: it is a call to the driver.
+pub const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The least that a query batch counts for ageing, as a part of the ingest budget (one
 /// eighth): a batch of few tokens costs more time than its tokens say, because the

@@ -17,6 +17,11 @@
 //!   earliest goes first. Equal ones go in order of arrival; a small one passes a large one
 //!   that has just begun; and once as many tokens as it has were reranked, nothing that
 //!   comes later passes it.
+//! - **Behind a running batch** (only where the device has a queue of its own): queries always. Ingest
+//!   as well, but while queries are active its batches are half as large, so that a query finds at most
+//!   one ingest budget's worth in front of it, as on a device without a queue, or a single
+//!   sequence that is longer. The first query after [`QUERIES_ACTIVE`] without one may
+//!   find two budgets' worth: ingest alone has the device to itself and uses full batches.
 //! - **A batch** is of one kind of work, in queue order, and at most the token budget, except
 //!   that a single sequence beyond the budget goes alone. A request's sequences are neighbours in
 //!   it, and the tokens that they share are computed, and counted, once.
@@ -26,8 +31,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::limits::{AGEING_BUDGETS, AGEING_MIN_CHARGE};
+use super::limits::{AGEING_BUDGETS, AGEING_MIN_CHARGE, QUERIES_ACTIVE};
 
+#[cfg(test)]
+mod overlap_tests;
 #[cfg(test)]
 mod tests;
 
@@ -145,6 +152,10 @@ pub(crate) struct Policy {
     rerank_is_next: bool,
     /// Query work since the last ingest batch, in tokens, while texts waited.
     query_charge: usize,
+    /// A batch may go behind one that runs.
+    overlaps: bool,
+    /// When the last query came.
+    last_query: Option<Instant>,
 }
 
 impl Policy {
@@ -167,6 +178,21 @@ impl Policy {
             arrivals: 0,
             rerank_is_next: false,
             query_charge: 0,
+            overlaps: false,
+            last_query: None,
+        }
+    }
+
+    /// For a device that has a queue of its own.
+    pub(crate) fn overlapping(self) -> Self {
+        Self { overlaps: true, ..self }
+    }
+
+    /// The most tokens of a batch that this lane has, in the long run.
+    pub(crate) fn lane_budget(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Query => self.budget,
+            Lane::Ingest => self.ingest_budget(),
         }
     }
 
@@ -183,6 +209,9 @@ impl Policy {
         }
         let total = tokens.iter().sum::<usize>() - shared * (tokens.len() - 1);
         let queued = Queued { ticket, tokens: tokens.into(), shared, arrived, deadline };
+        if work.lane() == Lane::Query {
+            self.last_query = self.last_query.max(Some(arrived));
+        }
         match work {
             Work::EmbedQuery => self.queries.push_back(queued),
             Work::Rerank => {
@@ -229,30 +258,49 @@ impl Policy {
         self.document_tokens = self.documents.iter().flat_map(|queued| &queued.tokens).sum();
     }
 
-    /// Decides what to do at `now`. Call [`Policy::sweep`] first.
-    pub(crate) fn next(&mut self, now: Instant) -> Step {
-        let ingest_ready_at = self.documents.front().map(|oldest| {
-            let complete = self.document_tokens >= self.ingest_budget()
-                || self.documents.len() >= self.ingest_limit;
-            if complete { now } else { oldest.arrived + self.linger }
-        });
-        if ingest_ready_at.is_none() {
+    /// Decides what to do at `now` with a device that has a batch, or none, and room for one behind it.
+    /// `ahead`: tokens of that batch if it is of the ingest lane, else 0. Idle is also what cannot
+    /// go before the batch has ended. Call [`Policy::sweep`] first.
+    pub(crate) fn next(&mut self, now: Instant, ahead: usize) -> Step {
+        if self.documents.is_empty() {
             self.query_charge = 0;
         }
+        let limit = self.ingest_tokens(now);
+        let oldest = self.documents.front().filter(|oldest| {
+            // What is taken is at most the limit, or the first text alone.
+            let first = oldest.tokens.front().copied().unwrap_or(0).max(limit);
+            ahead == 0 || limit == self.ingest_budget() || ahead + first <= self.ingest_budget()
+        });
+        let ingest_ready_at = oldest.map(|oldest| {
+            let complete =
+                self.document_tokens >= limit || self.documents.len() >= self.ingest_limit;
+            if complete { now } else { oldest.arrived + self.linger }
+        });
         let ingest_ready = ingest_ready_at.is_some_and(|ready| ready <= now);
-        let query_waits = !self.queries.is_empty() || !self.reranks.is_empty();
-        let owed = self.query_charge >= AGEING_BUDGETS * self.ingest_budget();
-        if query_waits && !(ingest_ready && owed) {
+        let owed = self.query_charge >= AGEING_BUDGETS * limit;
+        if self.query_waits() && !(ingest_ready && owed) {
             Step::Run(self.take_query())
         } else if ingest_ready {
-            Step::Run(self.take_ingest())
+            Step::Run(self.take_ingest(limit))
         } else {
             ingest_ready_at.map_or(Step::Idle, Step::WaitUntil)
         }
     }
 
+    fn query_waits(&self) -> bool {
+        !self.queries.is_empty() || !self.reranks.is_empty()
+    }
+
     fn ingest_budget(&self) -> usize {
         self.ingest_budget.min(self.budget)
+    }
+
+    /// Tokens of an ingest batch at `now`.
+    fn ingest_tokens(&self, now: Instant) -> usize {
+        let came_lately = |last| now.saturating_duration_since(last) < QUERIES_ACTIVE;
+        let is_active = self.query_waits() || self.last_query.is_some_and(came_lately);
+        let parts = if self.overlaps && is_active { 2 } else { 1 };
+        self.ingest_budget() / parts
     }
 
     fn take_query(&mut self) -> Batch {
@@ -270,9 +318,8 @@ impl Policy {
         batch
     }
 
-    fn take_ingest(&mut self) -> Batch {
+    fn take_ingest(&mut self, budget: usize) -> Batch {
         self.query_charge = 0;
-        let budget = self.ingest_budget();
         let batch = take_whole(Work::EmbedDocument, &mut self.documents, budget);
         self.document_tokens -= batch.tokens;
         batch

@@ -162,7 +162,7 @@ impl Reranker for RerankPort {
             .await?;
             counts = parts.iter().map(Vec::len).collect();
             let pairs: Vec<PairTokens> = parts.into_iter().flatten().collect();
-            let input = Input::Pairs { rest: pairs.into_iter(), scores: scored.clone() };
+            let input = Input::pairs(pairs, scored.clone());
             let answer = self.admission.submit(Work::Rerank, input, slot, deadline).await?;
             self.admission.answer(answer).await
         })

@@ -35,7 +35,7 @@ fn start_on(fake: Arc<Fake>, config: RuntimeConfig) -> Stack {
 }
 
 fn small() -> RuntimeConfig {
-    RuntimeConfig { token_budget: 64, ..RuntimeConfig::default() }
+    RuntimeConfig { token_budget: Some(64), ..RuntimeConfig::default() }
 }
 
 fn texts(count: usize) -> Vec<String> {
@@ -256,7 +256,7 @@ async fn a_deadline_is_kept_while_the_device_is_busy() {
 
 #[tokio::test]
 async fn out_of_memory_makes_batches_smaller_and_loses_nothing() {
-    let config = RuntimeConfig { token_budget: 1024, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { token_budget: Some(1024), ..RuntimeConfig::default() };
     let stack = start_on(Fake::with_room(200), config);
     let documents = texts(200);
     let vectors = within(stack.embedder.embed_documents(documents.clone())).await.unwrap();
@@ -370,7 +370,8 @@ async fn dropping_the_runtime_ends_the_thread_after_the_current_batch() {
 
 #[test]
 fn a_start_that_cannot_work_says_so() {
-    let config = RuntimeConfig { token_budget: 1, query_queue: 0, ..RuntimeConfig::default() };
+    let config =
+        RuntimeConfig { token_budget: Some(1), query_queue: 0, ..RuntimeConfig::default() };
     let error = Runtime::start(config, None, None).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -385,11 +386,11 @@ fn a_start_that_cannot_work_says_so() {
 
 #[test]
 fn the_largest_shape_is_run_at_start_where_asked_for() {
-    let config = RuntimeConfig { largest_shape: true, token_budget: 600, ..small() };
+    let config = RuntimeConfig { largest_shape: true, token_budget: Some(600), ..small() };
     let fake = Fake::with_room(512);
     Runtime::start(config.clone(), Some(fake.embedder()), Some(fake.reranker())).unwrap();
     let shapes: Vec<usize> = fake.batches.lock().unwrap().iter().map(Vec::len).collect();
-    assert_eq!(shapes, [1, 4, 1, 4], "four sequences of 128 tokens fit 600");
+    assert_eq!(shapes, [1, 1, 4, 4], "four sequences of 128 tokens fit 600");
     let fake = Fake::with_room(511);
     let error = Runtime::start(config, Some(fake.embedder()), None).unwrap_err();
     assert!(matches!(&error, StartError::LargestShape { token_budget: 600, .. }), "{error}");

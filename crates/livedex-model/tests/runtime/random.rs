@@ -73,7 +73,7 @@ proptest! {
         linger_ms in 0u64..3,
     ) {
         let config = RuntimeConfig {
-            token_budget,
+            token_budget: Some(token_budget),
             ingest_queue,
             linger: Duration::from_millis(linger_ms),
             ..RuntimeConfig::default()

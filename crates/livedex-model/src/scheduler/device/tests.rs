@@ -11,8 +11,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::*;
 use crate::{
-    backend::{EmbedBackend, EmbedTokenizer, ForwardError},
-    scheduler::admission::Admission,
+    backend::{EmbedBackend, EmbedTokenizer, ForwardError, Memory},
+    scheduler::{activity::Activity, admission::Admission, policy::Lane},
 };
 
 /// Knows one vector.
@@ -29,6 +29,10 @@ impl EmbedBackend for North {
 
     fn forward(&mut self, batch: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ForwardError> {
         Ok(vec![vec![1.0, 0.0]; batch.len()])
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        Some(Memory { used: 300, total: 1000 })
     }
 }
 
@@ -84,7 +88,9 @@ async fn what_was_done_and_dropped_is_counted() {
         assert!(report.contains("livedex_model_queue_depth{lane=\"ingest\"} 2"), "{report}");
         // Nobody can send any more: it ends when it has done everything.
         drop(admission);
-        Device::new(inbox, Policy::new(64, 64, Duration::ZERO, 8), 64, health, models).serve();
+        let policy = Policy::new(64, 64, Duration::ZERO, 8);
+        let activity = Open::new(Arc::new(Activity::default()));
+        Device::new(inbox, policy, 64, health, models, activity).serve();
     });
     for answer in [query, first, second] {
         assert_eq!(answer.await.unwrap(), Ok(vec![1.0, 0.0]));
@@ -99,10 +105,18 @@ async fn what_was_done_and_dropped_is_counted() {
         "livedex_model_batch_tokens_count{lane=\"query\"} 1",
         "livedex_model_batch_tokens_count{lane=\"ingest\"} 2",
         "livedex_model_batch_seconds_count{lane=\"ingest\"} 2",
+        "livedex_model_batch_fill_count{lane=\"ingest\"} 2",
+        "livedex_model_batch_fill_sum{lane=\"query\"} 0.078125",
+        "livedex_model_device_memory_bytes{kind=\"used\"} 300",
+        "livedex_model_device_memory_bytes{kind=\"total\"} 1000",
         "livedex_model_dropped_total{reason=\"cancelled\"} 1",
         "livedex_model_dropped_total{reason=\"deadline\"} 1",
         "livedex_model_token_budget 64",
     ] {
         assert!(report.lines().any(|seen| seen == line), "no {line} in\n{report}");
     }
+    let busy =
+        |line: &str| line.strip_prefix("livedex_model_device_busy_seconds_total ")?.parse().ok();
+    let busy: Option<f64> = report.lines().find_map(busy);
+    assert!(busy.is_some_and(|busy| busy > 0.0), "{report}");
 }

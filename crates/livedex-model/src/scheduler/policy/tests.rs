@@ -215,7 +215,7 @@ fn simulate(arrivals: &[Arrival]) -> Vec<Batch> {
         let dropped = policy.sweep(now, gone);
         book.sweep(dropped, now);
         let next_arrival = coming.peek().map(|(_, arrival)| start + arrival.at);
-        match policy.next(now) {
+        match policy.next(now, 0) {
             Step::Run(batch) => {
                 book.run(&batch, now);
                 now += Duration::from_micros(20) * batch.tokens as u32;
@@ -310,15 +310,15 @@ fn a_small_reranking_passes_a_large_one_that_has_just_begun() {
         other => panic!("{other:?}"),
     };
     policy.push(rerank(1, vec![50; 8]));
-    assert_eq!(parts(policy.next(now)), [(1, 2)]);
+    assert_eq!(parts(policy.next(now, 0)), [(1, 2)]);
     policy.push(rerank(2, vec![50]));
-    assert_eq!(parts(policy.next(now)), [(2, 1), (1, 1)]);
+    assert_eq!(parts(policy.next(now, 0)), [(2, 1), (1, 1)]);
     // Now that the first one's share is nearly used up, an equal one waits behind it.
     policy.push(rerank(3, vec![50; 6]));
     for _ in 0..2 {
-        assert_eq!(parts(policy.next(now)), [(1, 2)]);
+        assert_eq!(parts(policy.next(now, 0)), [(1, 2)]);
     }
-    assert_eq!(parts(policy.next(now)), [(1, 1), (3, 1)]);
+    assert_eq!(parts(policy.next(now, 0)), [(1, 1), (3, 1)]);
 }
 
 #[test]
@@ -334,19 +334,19 @@ fn an_incomplete_ingest_batch_lingers_and_a_full_lane_does_not() {
     };
     let mut policy = Policy::new(BUDGET, BUDGET, LINGER, 3);
     policy.push(text(1));
-    assert_eq!(policy.next(now), Step::WaitUntil(now + LINGER));
+    assert_eq!(policy.next(now, 0), Step::WaitUntil(now + LINGER));
     policy.push(text(2));
     policy.push(text(3));
-    assert!(matches!(policy.next(now), Step::Run(batch) if batch.tokens == 3));
+    assert!(matches!(policy.next(now, 0), Step::Run(batch) if batch.tokens == 3));
     policy.push(text(4));
-    assert!(matches!(policy.next(now + LINGER), Step::Run(batch) if batch.tokens == 1));
-    assert_eq!(policy.next(now), Step::Idle);
+    assert!(matches!(policy.next(now + LINGER, 0), Step::Run(batch) if batch.tokens == 1));
+    assert_eq!(policy.next(now, 0), Step::Idle);
 }
 
 #[test]
 fn an_ingest_batch_keeps_to_its_own_budget() {
     let now = Instant::now();
-    let batch_of = |policy: &mut Policy| match policy.next(now + LINGER) {
+    let batch_of = |policy: &mut Policy| match policy.next(now + LINGER, 0) {
         Step::Run(batch) => (batch.work, batch.tokens),
         step => panic!("{step:?}"),
     };
