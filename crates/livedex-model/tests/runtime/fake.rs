@@ -41,7 +41,17 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    fn pass(&self) {
+    pub(crate) fn new() -> Self {
+        Self { passes: Mutex::new(None), changed: Condvar::new(), entered: watch::Sender::new(0) }
+    }
+
+    /// Waits until so many have come to it.
+    pub(crate) async fn entered(&self, count: usize) {
+        let mut entered = self.entered.subscribe();
+        within(entered.wait_for(|entered| *entered >= count)).await.unwrap();
+    }
+
+    pub(crate) fn pass(&self) {
         self.entered.send_modify(|entered| *entered += 1);
         let passes = self.passes.lock().unwrap();
         let mut passes = self.changed.wait_while(passes, |p| *p == Some(0)).unwrap();
@@ -84,11 +94,7 @@ impl Fake {
 
     pub(crate) fn with_room(room: usize) -> Arc<Self> {
         Arc::new(Self {
-            gate: Gate {
-                passes: Mutex::new(None),
-                changed: Condvar::new(),
-                entered: watch::Sender::new(0),
-            },
+            gate: Gate::new(),
             room,
             batches: Mutex::default(),
             tokenized: watch::Sender::new(0),
@@ -112,8 +118,7 @@ impl Fake {
 
     /// Waits until so many forward passes have begun.
     pub(crate) async fn entered(&self, count: usize) {
-        let mut entered = self.gate.entered.subscribe();
-        within(entered.wait_for(|entered| *entered >= count)).await.unwrap();
+        self.gate.entered(count).await;
     }
 
     /// Waits until so many texts have been tokenized.
@@ -132,19 +137,23 @@ impl Fake {
 
     fn begin(&self, batch: Vec<Vec<u32>>) -> Result<(), ForwardError> {
         let tokens: usize = batch.iter().map(Vec::len).sum();
-        let contains = |fault| batch.iter().flatten().any(|&id| id == fault as u32);
-        let (refused, fails, panics) = (contains(REFUSED), contains(FAILS), contains(PANICS));
-        self.batches.lock().unwrap().push(batch);
+        self.batches.lock().unwrap().push(batch.clone());
         self.gate.pass();
-        assert!(!panics, "the fake device panics");
-        if fails {
-            return Err(ForwardError::Device("the fake device fails".into()));
-        }
         if tokens > self.room {
             return Err(ForwardError::OutOfMemory(format!("room for {} tokens", self.room)));
         }
-        if refused { Err(ForwardError::Input("refused".into())) } else { Ok(()) }
+        faults(&batch)
     }
+}
+
+/// What is wrong with a batch.
+pub(crate) fn faults(batch: &[Vec<u32>]) -> Result<(), ForwardError> {
+    let contains = |fault| batch.iter().flatten().any(|&id| id == fault as u32);
+    assert!(!contains(PANICS), "the fake device panics");
+    if contains(FAILS) {
+        return Err(ForwardError::Device("the fake device fails".into()));
+    }
+    if contains(REFUSED) { Err(ForwardError::Input("refused".into())) } else { Ok(()) }
 }
 
 /// A test ends, whatever happens.
@@ -152,7 +161,7 @@ pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work).await.expect("within a minute")
 }
 
-fn info(name: &str, dimension: usize) -> ModelInfo {
+pub(crate) fn info(name: &str, dimension: usize) -> ModelInfo {
     let name = name.to_owned();
     ModelInfo { fingerprint: name.clone(), name, dimension, max_tokens: MAX_TOKENS }
 }
@@ -197,7 +206,22 @@ pub(crate) fn probability(query: &str, document: &str) -> f32 {
     document.split(PART).map(score).fold(0.0, f32::max)
 }
 
-struct FakeTokenizer(Arc<Fake>);
+/// What the device computes for a sequence.
+pub(crate) fn embedded(ids: &Vec<u32>) -> Vec<f32> {
+    let with = |fault| ids.contains(&u32::from(fault));
+    match vector(ids) {
+        _ if with(NAN) => vec![f32::NAN; 4],
+        vector if with(LONG) => vector.iter().map(|x| x * 2.0).collect(),
+        vector => vector,
+    }
+}
+
+/// What the device computes for a pair.
+pub(crate) fn scored(pair: &PairTokens) -> f32 {
+    if pair.ids.contains(&(NAN as u32)) { f32::NAN } else { digest(&pair.ids, 9) }
+}
+
+pub(crate) struct FakeTokenizer(pub(crate) Arc<Fake>);
 
 impl TokenCounter for FakeTokenizer {
     fn count(&self, text: &str) -> usize {
@@ -252,13 +276,7 @@ impl EmbedBackend for FakeEmbedder {
 
     fn forward(&mut self, batch: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ForwardError> {
         self.fake.begin(batch.to_vec())?;
-        let with = |ids: &[u32], fault| ids.contains(&u32::from(fault));
-        let result = |ids: &Vec<u32>| match vector(ids) {
-            _ if with(ids, NAN) => vec![f32::NAN; 4],
-            vector if with(ids, LONG) => vector.iter().map(|x| x * 2.0).collect(),
-            vector => vector,
-        };
-        Ok(batch.iter().map(result).collect())
+        Ok(batch.iter().map(embedded).collect())
     }
 }
 
@@ -278,8 +296,6 @@ impl RerankBackend for FakeReranker {
 
     fn forward(&mut self, batch: &[PairTokens]) -> Result<Vec<f32>, ForwardError> {
         self.fake.begin(batch.iter().map(|pair| pair.ids.clone()).collect())?;
-        let nan = |pair: &PairTokens| pair.ids.contains(&(NAN as u32));
-        let score = |pair| if nan(pair) { f32::NAN } else { digest(&pair.ids, 9) };
-        Ok(batch.iter().map(score).collect())
+        Ok(batch.iter().map(scored).collect())
     }
 }

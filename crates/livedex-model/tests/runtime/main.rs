@@ -1,7 +1,10 @@
 //! The runtime from the outside, on a fake device: lanes, bounds, faults and ends.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod asynchronous;
 mod fake;
+mod gpu;
+mod hanging;
 mod random;
 
 use std::{
@@ -295,9 +298,27 @@ async fn a_bad_text_fails_alone() {
     assert_eq!(good.unwrap(), wanted);
 }
 
+/// Whoever waits, and whoever comes later, hears that the device is dead, and why.
+async fn dies(
+    runtime: &Runtime,
+    waiting: [tokio::task::JoinHandle<Result<(), ModelError>>; 2],
+    embedder: &Arc<dyn Embedder>,
+    reranker: &Arc<dyn Reranker>,
+    reason: &str,
+) {
+    let dead = ModelError::Dead(reason.to_owned());
+    for waits in waiting {
+        assert_eq!(within(waits).await.unwrap(), Err(dead.clone()));
+    }
+    assert_eq!(within(runtime.dead()).await, reason);
+    let later = within(embedder.embed_query("later", None, None)).await;
+    assert_eq!(later, Err(dead.clone()));
+    assert_eq!(within(embedder.embed_documents(texts(1))).await, Err(dead.clone()));
+    assert_eq!(within(reranker.rerank("later", None, texts(1), None)).await, Err(dead));
+}
+
 async fn dies_with(fault: char, reason: &str) {
     let stack = start(RuntimeConfig { ingest_queue: 8, ..small() });
-    let dead = tokio::spawn(stack.runtime.dead());
     stack.fake.gate.close();
     let embedder = stack.embedder.clone();
     let poison = fault.to_string();
@@ -305,24 +326,16 @@ async fn dies_with(fault: char, reason: &str) {
     stack.fake.entered(1).await;
     // More than the lane holds: the device dies while this waits for room.
     let embedder = stack.embedder.clone();
-    let ingest = tokio::spawn(async move { embedder.embed_documents(texts(50)).await });
+    let ingest = tokio::spawn(async move { embedder.embed_documents(texts(50)).await.map(drop) });
     let reranker = stack.reranker.clone();
-    let rerank = tokio::spawn(async move { reranker.rerank("why", None, texts(3), None).await });
+    let rerank =
+        tokio::spawn(async move { reranker.rerank("why", None, texts(3), None).await.map(drop) });
     stack.fake.tokenized(1 + 8 + 3).await;
-    assert!(!dead.is_finished());
     stack.fake.gate.open();
 
-    let wanted = ModelError::Dead(reason.to_owned());
-    assert_eq!(within(fatal).await.unwrap(), Err(wanted.clone()));
-    assert_eq!(within(ingest).await.unwrap(), Err(wanted.clone()));
-    assert_eq!(within(rerank).await.unwrap(), Err(wanted.clone()));
-    assert_eq!(within(dead).await.unwrap(), reason);
-    let later = within(stack.embedder.embed_query("later", None, None)).await;
-    assert_eq!(later, Err(wanted.clone()));
-    let later = within(stack.embedder.embed_documents(texts(1))).await;
-    assert_eq!(later, Err(wanted.clone()));
-    let later = within(stack.reranker.rerank("later", None, texts(1), None)).await;
-    assert_eq!(later, Err(wanted));
+    let dead = ModelError::Dead(reason.to_owned());
+    assert_eq!(within(fatal).await.unwrap(), Err(dead));
+    dies(&stack.runtime, [ingest, rerank], &stack.embedder, &stack.reranker, reason).await;
     assert_eq!(stack.fake.batches.lock().unwrap().len(), 1, "nothing ran on a dead device");
 }
 
