@@ -51,8 +51,8 @@ pub trait EmbedBackend: Send {
     fn forward(&mut self, batch: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ForwardError>;
     /// Begins the forward pass of a batch and returns as soon as the device has all that it needs, while
     /// it still computes an earlier batch; up to two are begun and not waited for. What goes wrong
-    /// may show here or in the result's [`Pending::wait`]. By default the pass is over on
-    /// return.
+    /// may show here or in the result's [`Pending::wait`], which may come after this backend was
+    /// dropped. By default the pass is over on return.
     fn submit(&mut self, batch: &[Vec<u32>]) -> Result<Pending<Vec<Vec<f32>>>, ForwardError> {
         self.forward(batch).map(Pending::ready)
     }

@@ -178,7 +178,7 @@ pub enum StartError {
     Thread(String),
 }
 
-/// Owns the device thread. Dropping it ends the thread after the current batch; requests that
+/// Owns the device thread. Dropping it ends the thread after what is on the device; requests that
 /// are pending then, and later ones through handles that live on, get
 /// [`ModelError::Dead`](livedex_core::ports::ModelError::Dead).
 pub struct Runtime {

@@ -14,7 +14,7 @@ use super::{
     execute::Model,
     limits::{MEASURED_INGEST_TIME, MEASURED_TOKENS, MEASURED_TOKENS_AT_LEAST},
 };
-use crate::backend::ForwardError;
+use crate::backend::{ForwardError, Pending};
 
 /// A rate within this of the best one is as good: 3 %, about what such a measurement varies by.
 const AS_GOOD: f64 = 0.97;
@@ -109,10 +109,10 @@ pub(crate) fn time<M: Model>(
 ) -> Result<Option<Duration>, ForwardError> {
     let mut both = || -> Result<Duration, ForwardError> {
         let begun = Instant::now();
-        let (first, second) = (model.submit(batch)?, model.submit(batch)?);
-        first.wait()?;
-        second.wait()?;
-        Ok(begun.elapsed() / 2)
+        let pending = [model.submit(batch), model.submit(batch)];
+        // Both, also where one has failed: a smaller batch is not to find the other's memory taken.
+        let [first, second] = pending.map(|pending| pending.and_then(Pending::wait));
+        first.and(second).map(|_| begun.elapsed() / 2)
     };
     let mut fastest = None;
     // The first run of a shape does not count: kernels may be compiled and memory taken.

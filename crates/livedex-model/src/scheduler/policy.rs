@@ -17,11 +17,12 @@
 //!   earliest goes first. Equal ones go in order of arrival; a small one passes a large one
 //!   that has just begun; and once as many tokens as it has were reranked, nothing that
 //!   comes later passes it.
-//! - **Behind a running batch** (only where the device has a queue of its own): queries always. Ingest
-//!   as well, but while queries are active its batches are half as large, so that a query finds at most
-//!   one ingest budget's worth in front of it, as on a device without a queue, or a single
-//!   sequence that is longer. The first query after [`QUERIES_ACTIVE`] without one may
-//!   find two budgets' worth: ingest alone has the device to itself and uses full batches.
+//! - **Behind a running batch** (only where the device has a queue of its own): queries always, so what
+//!   comes next may find two query batches in front of it. Ingest as well, but while queries are
+//!   active its batches are half as large, so that a query finds at most one ingest budget's worth
+//!   in front of it, as on a device without a queue, or a single sequence that is longer. The
+//!   first query after [`QUERIES_ACTIVE`] without one may find two budgets' worth: ingest alone
+//!   has the device to itself and uses full batches.
 //! - **A batch** is of one kind of work, in queue order, and at most the token budget, except
 //!   that a single sequence beyond the budget goes alone. A request's sequences are neighbours in
 //!   it, and the tokens that they share are computed, and counted, once.

@@ -15,7 +15,7 @@ use super::{
     policy::Lane,
 };
 use crate::{
-    backend::{ForwardError, LoadedEmbedder, LoadedReranker, PairTokens},
+    backend::{ForwardError, LoadedEmbedder, LoadedReranker, PairTokens, Pending},
     runtime::{RuntimeConfig, StartError},
 };
 
@@ -197,11 +197,14 @@ fn longest(parts: Vec<PairTokens>) -> Result<PairTokens, ForwardError> {
     longest.ok_or_else(|| ForwardError::Input("the tokenizer gave nothing".into()))
 }
 
-/// Runs a batch so often at once as the device takes it, `times` at most, and checks the results.
+/// Runs a batch so often, all at once as far as the device can, and checks the results.
 fn check<M: Model>(model: &mut M, batch: &[M::Input], times: usize) -> Result<(), ForwardError> {
-    let pending: Result<Vec<_>, _> = (0..times).map(|_| model.submit(batch)).collect();
-    for pending in pending? {
-        let results = pending.wait()?;
+    let pending: Vec<_> = (0..times).map(|_| model.submit(batch)).collect();
+    // All, also where one has failed: a smaller batch is not to find the others' memory taken.
+    let ended: Vec<_> =
+        pending.into_iter().map(|pending| pending.and_then(Pending::wait)).collect();
+    for results in ended {
+        let results = results?;
         if results.len() != batch.len() {
             let (got, wanted) = (results.len(), batch.len());
             return Err(ForwardError::Device(format!("{got} results for {wanted} inputs")));

@@ -7,8 +7,9 @@ use livedex_core::ports::ModelError;
 use livedex_model::runtime::{Runtime, RuntimeConfig, StartError};
 
 use crate::{
-    dies, expected,
+    expected,
     fake::{self, probability, query_vector, within},
+    faults::dies,
     gpu::{Gpu, Report, Stack, small, start},
     texts,
 };

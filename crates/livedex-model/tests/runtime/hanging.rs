@@ -8,8 +8,8 @@ use std::{
 use livedex_model::runtime::{Runtime, RuntimeConfig, StartError};
 
 use crate::{
-    dies,
     fake::within,
+    faults::dies,
     gpu::{Gpu, Stack, small, start},
     texts,
 };
