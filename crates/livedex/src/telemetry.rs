@@ -61,8 +61,11 @@ const FRESHNESS: [f64; 16] = [
 ];
 
 /// Tokens of a micro-batch.
-const TOKENS: [f64; 10] =
-    [16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0];
+const TOKENS: [f64; 12] =
+    [16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0];
+
+/// A micro-batch over its budget; above 1 for a single text that is longer.
+const FILL: [f64; 10] = [0.05, 0.1, 0.25, 0.4, 0.5, 0.75, 0.9, 0.95, 1.0, 2.0];
 
 /// Installs the recorder behind every `metrics` macro and describes what the crates record.
 pub(crate) fn init_metrics() -> anyhow::Result<PrometheusHandle> {
@@ -74,6 +77,9 @@ pub(crate) fn init_metrics() -> anyhow::Result<PrometheusHandle> {
         })
         .and_then(|builder| {
             builder.set_buckets_for_metric(Matcher::Suffix("_batch_tokens".into()), &TOKENS)
+        })
+        .and_then(|builder| {
+            builder.set_buckets_for_metric(Matcher::Suffix("_batch_fill".into()), &FILL)
         })
         .and_then(PrometheusBuilder::install_recorder)
         .context("cannot start the metrics recorder")?;

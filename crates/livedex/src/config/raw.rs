@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::{PropertyValue, Secret};
 
+mod budget;
 mod query;
 
+pub(crate) use budget::TokenBudget;
 pub(crate) use query::{RawFusion, RawMode, RawQuery};
 
 /// The whole file. Unknown keys are refused everywhere: a mistyped `tls` must not mean plain text.
@@ -249,10 +251,11 @@ pub(crate) struct RawRuntime {
     pub(crate) device: String,
     pub(crate) threads: usize,
     pub(crate) matmul: Matmul,
-    pub(crate) token_budget: usize,
-    pub(crate) ingest_token_budget: usize,
+    pub(crate) token_budget: TokenBudget,
+    pub(crate) ingest_token_budget: TokenBudget,
     pub(crate) linger_ms: u64,
     pub(crate) largest_shape: bool,
+    pub(crate) watchdog_ms: u64,
 }
 
 impl Default for RawRuntime {
@@ -261,10 +264,11 @@ impl Default for RawRuntime {
             device: "cpu".into(),
             threads: 0,
             matmul: Matmul::default(),
-            token_budget: 4096,
-            ingest_token_budget: 1024,
+            token_budget: TokenBudget::Auto,
+            ingest_token_budget: TokenBudget::Auto,
             linger_ms: 5,
             largest_shape: false,
+            watchdog_ms: 60_000,
         }
     }
 }

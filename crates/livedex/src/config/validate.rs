@@ -136,6 +136,7 @@ impl Check<'_> {
         }
         let served = self.served(&milvus, &streams, &raw.query.collections);
         let drain = streams.iter().map(|stream| stream.pipeline.drain).max().unwrap_or_default();
+        let stop_deadline = query.drain + drain + CLOSE_ALLOWANCE;
         Config {
             kafka: top.kafka.clone(),
             schema_registry: top.schema_registry.clone(),
@@ -146,8 +147,8 @@ impl Check<'_> {
             embedder,
             reranker,
             hub,
-            runtime: self.runtime(raw),
-            stop_deadline: query.drain + drain + CLOSE_ALLOWANCE,
+            runtime: self.runtime(raw, stop_deadline),
+            stop_deadline,
             top,
             streams,
             has_list: !raw.streams.is_empty(),
@@ -178,7 +179,7 @@ impl Check<'_> {
         served
     }
 
-    fn runtime(&mut self, raw: &RawConfig) -> RuntimeConfig {
+    fn runtime(&mut self, raw: &RawConfig, stop_deadline: Duration) -> RuntimeConfig {
         let raw = &raw.runtime;
         if raw.device != "cpu" {
             self.wrong(
@@ -187,11 +188,14 @@ impl Check<'_> {
             );
         }
         let config = RuntimeConfig {
-            token_budget: raw.token_budget,
-            ingest_token_budget: raw.ingest_token_budget,
+            token_budget: raw.token_budget.chosen(),
+            ingest_token_budget: raw.ingest_token_budget.chosen(),
             threads: raw.threads,
             linger: Duration::from_millis(raw.linger_ms),
             largest_shape: raw.largest_shape,
+            watchdog: Duration::from_millis(raw.watchdog_ms),
+            // Not before everything else has had its time to end well.
+            abort_after: stop_deadline + RuntimeConfig::default().abort_after,
             ..RuntimeConfig::default()
         };
         for problem in config.problems() {

@@ -4,7 +4,7 @@ use livedex_milvus::Analyzer;
 use livedex_wire::mapping::Format;
 
 use super::*;
-use crate::config::raw::RawStream;
+use crate::config::raw::{RawStream, TokenBudget};
 
 fn loaded(raw: RawConfig) -> Loaded {
     Loaded { raw, problems: Vec::new(), base: PathBuf::from("."), given: Given::default() }
@@ -33,6 +33,8 @@ fn every_problem_is_reported_with_value_and_limit() {
         raw.query.candidates = 100_000;
         raw.http.listen = "9464".into();
         raw.runtime.device = "tpu".into();
+        raw.runtime.watchdog_ms = 10_000_000;
+        raw.runtime.token_budget = TokenBudget::Tokens(1);
         raw.chunk.max_tokens = 1;
     });
     let keys: Vec<_> = found.iter().filter_map(|line| line.split(' ').next()).collect();
@@ -43,6 +45,8 @@ fn every_problem_is_reported_with_value_and_limit() {
         "query.candidates",
         "http.listen",
         "runtime.device",
+        "runtime.watchdog_ms",
+        "runtime.token_budget",
         "chunk.max_tokens",
     ] {
         assert!(keys.contains(&key), "{key} in {found:#?}");
