@@ -207,7 +207,7 @@ pub(crate) fn probability(query: &str, document: &str) -> f32 {
 }
 
 /// What the device computes for a sequence.
-pub(crate) fn embedded(ids: &Vec<u32>) -> Vec<f32> {
+pub(crate) fn embedded(ids: &[u32]) -> Vec<f32> {
     let with = |fault| ids.contains(&u32::from(fault));
     match vector(ids) {
         _ if with(NAN) => vec![f32::NAN; 4],
@@ -276,7 +276,7 @@ impl EmbedBackend for FakeEmbedder {
 
     fn forward(&mut self, batch: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ForwardError> {
         self.fake.begin(batch.to_vec())?;
-        Ok(batch.iter().map(embedded).collect())
+        Ok(batch.iter().map(|ids| embedded(ids)).collect())
     }
 }
 

@@ -138,7 +138,7 @@ impl EmbedBackend for GpuEmbedder {
 
     fn submit(&mut self, batch: &[Vec<u32>]) -> Result<Pending<Vec<Vec<f32>>>, ForwardError> {
         let ids = batch.to_vec();
-        self.gpu.submit(batch.to_vec(), move || ids.iter().map(embedded).collect())
+        self.gpu.submit(batch.to_vec(), move || ids.iter().map(|ids| embedded(ids)).collect())
     }
 
     fn is_asynchronous(&self) -> bool {
