@@ -14,7 +14,7 @@ use serde_json::Value;
 const EDGES: [(&str, &[&str]); 12] = [
     ("rdkafka*", &["livedex-kafka"]),
     ("milvus*", &["livedex-milvus"]),
-    ("candle*", &["livedex-model"]),
+    ("candle*", &["livedex-cuda", "livedex-model"]),
     ("tokenizers", &["livedex-model"]),
     ("async-nats", &["livedex-query"]),
     ("schema_registry_converter", &["livedex-registry"]),

@@ -46,8 +46,9 @@ struct Thread {
     std::vector<std::vector<Copy>> copies;
 };
 
-std::vector<Thread> threads;
-std::vector<char> dynamic;
+// Never destroyed: a program may end while one of its threads still uses the device.
+std::vector<Thread> &threads = *new std::vector<Thread>;
+std::vector<char> &dynamic = *new std::vector<char>;
 size_t dynamic_bytes;
 char *stacks;
 size_t n_stacks;
@@ -188,9 +189,9 @@ bool run_grid(Index grid, Index block, size_t shared_bytes, Schedule schedule, v
     reason = message;
     reason_bytes = message_bytes;
     const size_t n = (size_t)block.x * block.y * block.z;
-    if (n % WARP != 0 || block.y != 1 || block.z != 1) {
-        snprintf(message, message_bytes, "the emulator runs blocks of whole warps along x, not of %u x %u x %u",
-                 block.x, block.y, block.z);
+    if (n % WARP != 0) {
+        snprintf(message, message_bytes, "the emulator runs blocks of whole warps, not of %u x %u x %u", block.x,
+                 block.y, block.z);
         return false;
     }
     if (n > n_stacks) {
@@ -209,7 +210,8 @@ bool run_grid(Index grid, Index block, size_t shared_bytes, Schedule schedule, v
     }
     threads.resize(n);
     for (size_t i = 0; i < n; i++) {
-        threads[i].index = {(uint32_t)i, 0, 0};
+        const uint32_t thread = (uint32_t)i;
+        threads[i].index = {thread % block.x, thread / block.x % block.y, thread / block.x / block.y};
     }
     dynamic_bytes = shared_bytes;
     dynamic.resize(shared_bytes + GUARD + 1024);

@@ -1,5 +1,7 @@
 #include "kernels.h"
 
+#include "candle.h"
+
 #include <string.h>
 #include <utility>
 
@@ -50,6 +52,15 @@ constexpr Kernel KERNELS[] = {
     named<attention_32>("attention_32", THREADS),
     named<attention_64>("attention_64", THREADS),
     named<attention_128>("attention_128", THREADS),
+    named<badd_bf16>("badd_bf16"),
+    named<badd_f32>("badd_f32"),
+    named<ucopy_bf16>("ucopy_bf16"),
+    named<cast_bf16_f32>("cast_bf16_f32"),
+    named<cast_f32_bf16>("cast_f32_bf16"),
+    named<affine_f32>("affine_f32"),
+    named<is_u32_bf16>("is_u32_bf16"),
+    named<copy2d_bf16>("copy2d_bf16"),
+    named<softmax_f32>("softmax_f32"),
 };
 
 } // namespace

@@ -3,16 +3,17 @@
 //! (<https://arxiv.org/abs/1911.02116>), which are the same arithmetic: their positions begin
 //! behind the padding token's id, and their classifier has other names.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
 use crate::{
+    device::Device,
     error::LoadError,
-    kernels::{self, Activation, Heads, Kernels, Mask, Norm, Spans},
+    kernels::{Activation, Heads, Kernels, Mask, Norm, Spans},
     linear::Linear,
-    packed::{Packed, Wanted},
+    packed::Packed,
     weights::Weights,
 };
 
@@ -121,14 +122,16 @@ impl Config {
 /// The bare model.
 pub(crate) struct Bert {
     words: Tensor,
-    /// From the first token's on.
-    positions: Tensor,
-    types: Tensor,
+    /// What a position and a segment add: for each segment every position, from the first token's on.
+    places: Tensor,
+    /// How many positions that are, and segments.
+    positions: usize,
+    types: usize,
     norm: Norm,
     layers: Vec<Layer>,
     heads: usize,
     activation: Activation,
-    kernels: Arc<dyn Kernels>,
+    device: Device,
 }
 
 struct Layer {
@@ -172,70 +175,62 @@ impl Bert {
                 })
             })
             .collect::<std::result::Result<_, LoadError>>()?;
-        let table = |name: &str, rows| {
-            weights.get(&format!("embeddings.{name}_embeddings.weight"), (rows, hidden))
-        };
+        let named = |name: &str| format!("embeddings.{name}_embeddings.weight");
+        let table = |name: &str, rows| weights.get(&named(name), (rows, hidden));
+        let cpu_table = |name: &str, rows| weights.read(&named(name), (rows, hidden));
+        let position_table = cpu_table("position", config.max_position_embeddings)?;
+        let type_table = cpu_table("token_type", config.type_vocab_size)?;
         let prepared =
             |source| LoadError::Device { model: config_path.display().to_string(), source };
-        let positions = table("position", config.max_position_embeddings)?
-            .narrow(0, config.first_position(), config.positions())
-            .map_err(prepared)?;
+        // Summed once, in f32, so that a forward pass looks up one row and adds once.
+        let places = || -> Result<Tensor> {
+            let positions =
+                position_table.narrow(0, config.first_position(), config.positions())?;
+            type_table.unsqueeze(1)?.broadcast_add(&positions.unsqueeze(0)?)?.flatten_to(1)
+        };
+        let places = places().and_then(|places| weights.place(&places)).map_err(prepared)?;
         Ok(Self {
             words: table("word", config.vocab_size)?,
-            positions,
-            types: table("token_type", config.type_vocab_size)?,
+            places,
+            positions: config.positions(),
+            types: config.type_vocab_size,
             norm: norm("embeddings.LayerNorm".into())?,
             layers,
             heads: config.num_attention_heads,
             activation: config.activation(config_path)?,
-            kernels: kernels::for_device(device).map_err(prepared)?,
+            device: device.clone(),
         })
     }
 
     pub(crate) fn kernels(&self) -> &dyn Kernels {
-        &*self.kernels
+        self.device.kernels()
     }
 
     fn width(&self) -> usize {
         self.norm.weight.elem_count()
     }
 
-    /// The last hidden states of `batch`; `types` are its tokens' segments, all 0 if `None` and in
-    /// a model that has one segment only.
-    pub(crate) fn forward(
-        &self,
-        batch: &Packed,
-        types: Option<&[u32]>,
-        wanted: Wanted,
-    ) -> Result<Tensor> {
-        let device = batch.ids.device();
+    /// The last hidden states of what is wanted of `batch`. Its segments are all 0 where it has none,
+    /// and in a model that has one segment only.
+    pub(crate) fn forward(&self, batch: &Packed) -> Result<Tensor> {
         let kernels = self.kernels();
-        let positions = Tensor::new(batch.positions.as_slice(), device)?;
-        let zeros;
-        let types = match types.filter(|_| self.types.dims() != [1, self.width()]) {
-            Some(types) => types,
-            None => {
-                zeros = vec![0; batch.positions.len()];
-                &zeros
+        let x = kernels.rows(&self.words, &batch.ids.device)?;
+        let places = match batch.types.as_ref().filter(|_| self.types > 1) {
+            None => kernels.rows(&self.places, &batch.all.positions.device)?,
+            Some(types) => {
+                let places: Vec<u32> = (types.iter().zip(&batch.all.positions.host))
+                    .map(|(kind, position)| kind * self.positions as u32 + position)
+                    .collect();
+                kernels.rows(&self.places, &kernels.place(&places)?)?
             }
         };
-        let types = Tensor::new(types, device)?;
-        let mut x = self.words.index_select(&batch.ids, 0)?;
-        let rest =
-            (self.positions.index_select(&positions, 0)? + self.types.index_select(&types, 0)?)?;
-        kernels.add_layer_norm(&x, None, &rest, &self.norm)?;
-
+        kernels.add_layer_norm(&x, None, &places, &self.norm)?;
+        let mut x = x;
         for (i, layer) in self.layers.iter().enumerate() {
             let last = i + 1 == self.layers.len();
-            x = if last && wanted == Wanted::Firsts {
-                let rows = Tensor::new(batch.firsts(), device)?;
-                let ones = vec![1; batch.lengths.len()];
-                let spans = Spans { queries: &ones, keys: &batch.lengths, prefixes: &[] };
-                self.layer(layer, &x, Some(&rows), spans)?
-            } else {
-                let spans = Spans { queries: &batch.lengths, keys: &batch.lengths, prefixes: &[] };
-                self.layer(layer, &x, None, spans)?
-            };
+            let wanted = batch.wanted.as_ref().filter(|_| last);
+            let spans = batch.spans(wanted.unwrap_or(&batch.all));
+            x = self.layer(layer, &x, wanted.map(|queries| &queries.rows.device), spans)?;
         }
         Ok(x)
     }
@@ -256,7 +251,7 @@ impl Bert {
                 (x.clone(), self.attention([(&qkv, 0), (&qkv, 1), (&qkv, 2)], spans)?)
             }
             Some(rows) => {
-                let picked = x.index_select(rows, 0)?;
+                let picked = kernels.rows(x, rows)?;
                 let q = layer.qkv.part(0, hidden)?;
                 let q = q.forward(&picked, kernels, Activation::Identity)?;
                 let kv = layer.qkv.part(hidden, 2 * hidden)?;
@@ -281,7 +276,7 @@ impl Bert {
         let [q, k, v] = parts.map(|(t, part)| t.narrow(1, part * hidden, hidden));
         let (q, k, v) = (q?, k?, v?);
         let [q, k, v] = [&q, &k, &v].map(|rows| Heads { rows, count: self.heads });
-        self.kernels.attention(q, k, v, spans, Mask::Full, scale)
+        self.kernels().attention(q, k, v, spans, Mask::Full, scale)
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result};
+use candle_core::{Result, Tensor};
 use livedex_core::ports::ModelInfo;
 
 use crate::{
-    backend::{EmbedBackend, EmbedTokenizer, ForwardError},
+    backend::{EmbedBackend, EmbedTokenizer, ForwardError, Memory, Pending},
     bert::Bert,
+    device::Device,
+    kernels::Kernels,
     modernbert::ModernBert,
-    packed::{self, Packed, Wanted, forward_error},
+    packed::{Packed, Shape, Wanted, forward_error},
     qwen3::Qwen3,
     settings::Pooling,
     tokenize::Embedding,
@@ -32,24 +34,24 @@ impl Encoder {
         }
     }
 
-    fn pooled(&self, batch: &Packed, pooling: Pooling) -> Result<Vec<Vec<f32>>> {
-        let wanted = match pooling {
-            Pooling::Cls => Wanted::Firsts,
-            Pooling::Mean | Pooling::Last => Wanted::All,
-        };
+    /// Each sequence's vector, L2-normalised: `[sequences, dimension]`.
+    fn pooled(&self, batch: &Packed, kernels: &dyn Kernels, dimension: usize) -> Result<Tensor> {
         let hidden = match self {
-            Self::Bert(bert, _) => bert.forward(batch, None, wanted)?,
-            Self::ModernBert(bert, _) => bert.forward(batch, wanted)?,
-            Self::Qwen3(qwen, _) => return qwen.forward(batch)?.to_vec2(),
+            Self::Bert(bert, _) => bert.forward(batch)?,
+            Self::ModernBert(bert, _) => bert.forward(batch)?,
+            Self::Qwen3(qwen, _) => qwen.forward(batch)?,
         };
-        match pooling {
-            Pooling::Cls => hidden.to_vec2(),
-            Pooling::Mean => packed::mean(&hidden, &batch.lengths),
-            Pooling::Last => {
-                let rows = candle_core::Tensor::new(batch.lasts(), batch.ids.device())?;
-                hidden.index_select(&rows, 0)?.to_vec2()
-            }
-        }
+        let (firsts, counts) = &batch.pooled;
+        kernels.pool(&hidden, firsts, counts, dimension)
+    }
+}
+
+/// The rows that pooling needs.
+fn wanted(pooling: Pooling) -> Wanted {
+    match pooling {
+        Pooling::Cls => Wanted::Firsts,
+        Pooling::Mean => Wanted::All,
+        Pooling::Last => Wanted::Lasts,
     }
 }
 
@@ -105,25 +107,38 @@ impl EmbedBackend for Embedder {
     }
 
     fn forward(&mut self, batch: &[Vec<u32>]) -> std::result::Result<Vec<Vec<f32>>, ForwardError> {
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut vectors = Vec::with_capacity(batch.len());
-        let limit = match self.device {
-            Device::Cpu => SLICE_TOKENS * rayon::current_num_threads(),
-            _ => usize::MAX,
+        let limit = match self.is_asynchronous() {
+            false => SLICE_TOKENS * rayon::current_num_threads(),
+            true => usize::MAX,
         };
         for slice in slices(batch, limit) {
-            let packed = Packed::new(
-                slice.iter().map(Vec::as_slice),
-                self.info.max_tokens,
-                self.encoder.vocabulary(),
-                &self.device,
-            )?;
-            let pooled = self.encoder.pooled(&packed, self.pooling).map_err(forward_error)?;
-            vectors.extend(pooled.into_iter().map(|v| packed::finish(v, self.info.dimension)));
+            vectors.extend(self.submit(slice)?.wait()?);
         }
         Ok(vectors)
+    }
+
+    fn submit(
+        &mut self,
+        batch: &[Vec<u32>],
+    ) -> std::result::Result<Pending<Vec<Vec<f32>>>, ForwardError> {
+        if batch.is_empty() {
+            return Ok(Pending::ready(Vec::new()));
+        }
+        let (kernels, info) = (self.device.kernels(), &self.info);
+        let vocabulary = self.encoder.vocabulary();
+        let shape = Shape { max_tokens: info.max_tokens, vocabulary, wanted: wanted(self.pooling) };
+        let packed = Packed::new(batch.iter().map(Vec::as_slice), shape, kernels)?;
+        let vectors = self.encoder.pooled(&packed, kernels, info.dimension);
+        vectors.and_then(|vectors| kernels.land(&vectors)).map_err(forward_error)
+    }
+
+    fn is_asynchronous(&self) -> bool {
+        self.device.is_asynchronous()
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.device.memory()
     }
 }
 

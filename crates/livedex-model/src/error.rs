@@ -79,6 +79,17 @@ pub enum LoadError {
         /// What stands against it.
         why: String,
     },
+    /// The device that was asked for cannot be used.
+    #[error("device \"{asked}\": {why}")]
+    NoDevice {
+        /// Its name in a configuration.
+        asked: String,
+        /// What stands against it, and what to do.
+        why: String,
+    },
+    /// A GPU does not compute in these numbers.
+    #[error("precision \"{0}\" is not possible on a GPU: leave it out, or choose \"bf16\"")]
+    GpuPrecision(&'static str),
     /// A setting means nothing to the model.
     #[error("{setting} is set, but {model} has no use for it: {reason}; remove it")]
     Unused {

@@ -1,6 +1,7 @@
 //! The models: text to token ids, token ids to vectors and probabilities.
 //!
 //! - [`spec`]: what a configuration says about a model
+//! - [`device`]: the CPU or a GPU
 //! - [`backend`]: the seam between forward passes and the runtime
 //! - [`runtime`]: loaded models in, `Embedder` and `Reranker` out
 //! - [`scheduler`]: the device thread, its two lanes and its bounds
@@ -19,6 +20,7 @@
 
 pub mod backend;
 pub mod describe;
+pub mod device;
 pub mod error;
 pub mod precision;
 pub mod runtime;
@@ -49,6 +51,7 @@ mod weights;
 
 pub use backend::{LoadedEmbedder, LoadedReranker};
 pub use describe::{Description, Model, Role, inspect};
+pub use device::{Attention, Device, DeviceChoice};
 pub use error::LoadError;
 pub use load::{load_embedder, load_reranker};
 pub use precision::{Matmul, Precision};

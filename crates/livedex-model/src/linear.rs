@@ -32,9 +32,9 @@ impl Linear {
         let mut matrices = Vec::new();
         let mut vectors = Vec::new();
         for (name, outputs) in names {
-            matrices.push(weights.get(&format!("{name}.weight"), (*outputs, inputs))?);
+            matrices.push(weights.read(&format!("{name}.weight"), (*outputs, inputs))?);
             if bias {
-                vectors.push(weights.get(&format!("{name}.bias"), *outputs)?);
+                vectors.push(weights.read(&format!("{name}.bias"), *outputs)?);
             }
         }
         Self::new(weights, &matrices, &vectors, inputs)
@@ -50,9 +50,9 @@ impl Linear {
         bias: bool,
     ) -> std::result::Result<Self, LoadError> {
         let all = layers * outputs;
-        let stacked = weights.get(&format!("{name}.weight"), (all, inputs))?;
+        let stacked = weights.read(&format!("{name}.weight"), (all, inputs))?;
         let matrices = stacked.chunk(layers, 0).map_err(|source| prepared(weights, source))?;
-        let vector = bias.then(|| weights.get(&format!("{name}.bias"), all)).transpose()?;
+        let vector = bias.then(|| weights.read(&format!("{name}.bias"), all)).transpose()?;
         Self::new(weights, &matrices, vector.as_slice(), inputs)
     }
 
@@ -65,10 +65,14 @@ impl Linear {
         let stack = || -> Result<Self> {
             let bias = match biases {
                 [] => None,
-                biases => Some(Tensor::cat(biases, 0)?),
+                biases => Some(weights.place(&Tensor::cat(biases, 0)?)?),
             };
             let outputs = 0..matrices.iter().map(|m| m.dims()[0]).sum();
-            let matrix = Arc::new(Matrix::new(weights.products(), matrices, inputs)?);
+            let matrix = match Matrix::new(weights.products(), matrices, inputs)? {
+                Matrix::Plain(stacked) => Matrix::Plain(weights.place(&stacked)?),
+                packed => packed,
+            };
+            let matrix = Arc::new(matrix);
             Ok(Self { matrix, bias, outputs })
         };
         stack().map_err(|source| prepared(weights, source))

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use livedex_core::ports::ModelInfo;
 use serde::Deserialize;
 
@@ -40,7 +39,7 @@ pub fn load_embedder(spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
 
 pub(crate) fn embedder(model: Opened, spec: &ModelSpec) -> Result<LoadedEmbedder, LoadError> {
     model.no_prompt_form(spec)?;
-    let device = Device::Cpu;
+    let device = spec.device.clone();
     let hidden;
     let (pooling, query) = (model.pooling(), model.query(spec));
     let (encoder, max_tokens) = match &model.config {
@@ -84,7 +83,7 @@ pub(crate) fn embedder(model: Opened, spec: &ModelSpec) -> Result<LoadedEmbedder
         });
     }
     let document_prompt = model.document_prompt();
-    let mut hash = model.fingerprint(spec.precision)?;
+    let mut hash = model.fingerprint(spec.precision.on(&spec.device))?;
     hash.setting("role", "embedder")
         .setting("pooling", &format!("{pooling:?}"))
         .setting("query prompt", &format!("{query:?}"))
@@ -99,7 +98,8 @@ pub(crate) fn embedder(model: Opened, spec: &ModelSpec) -> Result<LoadedEmbedder
         fingerprint = info.fingerprint,
         dimension,
         max_tokens,
-        precision = spec.precision.as_str(),
+        device = spec.device.name(),
+        precision = spec.precision.on(&spec.device).as_str(),
         matmul,
         "embedder loaded"
     );
@@ -115,9 +115,9 @@ pub(crate) fn reranker(model: Opened, spec: &ModelSpec) -> Result<LoadedReranker
     if !matches!(model.config, Config::Qwen3(_)) {
         model.no_prompt_form(spec)?;
     }
-    let device = Device::Cpu;
+    let device = spec.device.clone();
     let path = &model.tokenizer_path;
-    let mut hash = model.fingerprint(spec.precision)?;
+    let mut hash = model.fingerprint(spec.precision.on(&spec.device))?;
     hash.setting("role", "reranker")
         .setting("long documents", &format!("{:?}", spec.long_documents));
     let (scorer, tokenizer, max_tokens): (_, std::sync::Arc<dyn crate::backend::PairTokenizer>, _) =
@@ -140,7 +140,7 @@ pub(crate) fn reranker(model: Opened, spec: &ModelSpec) -> Result<LoadedReranker
                 let labels = model.labels("classifier", config.hidden_size)?;
                 let (at, weights) = (&model.config_path, &model.weights);
                 let bert = ModernBert::load(config, at, weights, max_tokens, &device)?;
-                let head = Head::load(config, at, labels, weights, &device)?;
+                let head = Head::load(config, at, labels, weights)?;
                 let tokenizer =
                     Pair::new(model.text.clone(), path, max_tokens, spec.long_documents)?;
                 (
@@ -184,7 +184,8 @@ pub(crate) fn reranker(model: Opened, spec: &ModelSpec) -> Result<LoadedReranker
         model = info.name,
         fingerprint = info.fingerprint,
         max_tokens,
-        precision = spec.precision.as_str(),
+        device = spec.device.name(),
+        precision = spec.precision.on(&spec.device).as_str(),
         matmul,
         "reranker loaded"
     );
@@ -234,8 +235,10 @@ impl Opened {
             Config::ModernBert(_) => modernbert::PREFIX,
             Config::Qwen3(_) => qwen3::PREFIX,
         };
-        let products = Products::choose(spec.precision, spec.matmul)?;
-        let weights = Weights::open(&folder, prefix, spec.adapter.as_deref(), products)?;
+        let precision = spec.precision.on(&spec.device);
+        let products = Products::choose(precision, spec.matmul, &spec.device)?;
+        let weights =
+            Weights::open(&folder, prefix, spec.adapter.as_deref(), products, &spec.device)?;
         if let Some(expected) = &spec.expected_sha256 {
             fingerprint::check_sha256(weights.checkpoint().files(), expected)?;
         }

@@ -28,7 +28,7 @@ const FEW_ROWS: usize = 24;
 /// `[outputs, inputs]`, as a device likes it best.
 #[derive(Debug)]
 pub(crate) enum Matrix {
-    /// candle multiplies in f32.
+    /// candle multiplies, in the numbers that it has.
     Plain(Tensor),
     /// candle multiplies in 8 bits, with a part for each stacked layer.
     Quantised(Vec<(Range<usize>, QMatMul)>),
@@ -41,7 +41,9 @@ impl Matrix {
     pub(crate) fn new(products: Products, layers: &[Tensor], inputs: usize) -> Result<Self> {
         match products {
             Products::Quantised if inputs.is_multiple_of(QUANTISED_INPUTS) => quantise(layers),
-            Products::Candle | Products::Quantised => Ok(Self::Plain(Tensor::cat(layers, 0)?)),
+            Products::Candle | Products::Quantised | Products::Gpu => {
+                Ok(Self::Plain(Tensor::cat(layers, 0)?))
+            }
             Products::OneDnn(library, precision) => {
                 let layers: Vec<Tensor> =
                     layers.iter().map(Tensor::contiguous).collect::<Result<_>>()?;
@@ -83,8 +85,13 @@ impl Matrix {
             }
             Self::Packed(packed) => return multiply_packed(packed, x, outputs, finish),
         };
-        if let Some((bias, activation)) = finish {
-            kernels.bias_activation(&out, bias, activation)?;
+        match finish {
+            None => {}
+            // A GPU's kernels read eight numbers at a time; a classifier has one or two.
+            Some((bias, Activation::Identity)) if !out.device().is_cpu() && outputs.len() < 8 => {
+                return out.broadcast_add(bias);
+            }
+            Some((bias, activation)) => kernels.bias_activation(&out, bias, activation)?,
         }
         Ok(out)
     }

@@ -2,15 +2,16 @@
 //! transformers' `ModernBertModel` computes it: norms before each block, rotary positions, GeGLU,
 //! and layers that see their neighbourhood only between layers that see everything.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use crate::{
+    device::Device,
     error::LoadError,
-    kernels::{self, Activation, Heads, Kernels, Mask, Norm, Rope, Spans},
+    kernels::{Activation, Heads, Kernels, Mask, Norm, Rope},
     linear::Linear,
-    packed::{Packed, Wanted},
+    packed::{Packed, Queries},
     qwen3::rope,
     weights::Weights,
 };
@@ -34,7 +35,7 @@ pub(crate) struct ModernBert {
     ropes: [Rope; 2],
     reach: usize,
     heads: usize,
-    kernels: Arc<dyn Kernels>,
+    device: Device,
 }
 
 struct Layer {
@@ -106,28 +107,34 @@ impl ModernBert {
             ropes: [tables(global)?, tables(local)?],
             reach: shape.reach,
             heads: config.num_attention_heads,
-            kernels: kernels::for_device(device).map_err(prepared)?,
+            device: device.clone(),
         })
     }
 
     pub(crate) fn kernels(&self) -> &dyn Kernels {
-        &*self.kernels
+        self.device.kernels()
     }
 
-    /// The last hidden states of `batch`.
-    pub(crate) fn forward(&self, batch: &Packed, wanted: Wanted) -> Result<Tensor> {
+    /// The last hidden states of what is wanted of `batch`.
+    pub(crate) fn forward(&self, batch: &Packed) -> Result<Tensor> {
         let kernels = self.kernels();
-        let words = self.words.index_select(&batch.ids, 0)?;
+        let words = kernels.rows(&self.words, &batch.ids.device)?;
         let mut x = kernels.layer_norm(&words, &self.norm)?;
         for (i, layer) in self.layers.iter().enumerate() {
             let last = i + 1 == self.layers.len();
-            x = self.layer(layer, x, batch, last && wanted == Wanted::Firsts)?;
+            x = self.layer(layer, x, batch, batch.wanted.as_ref().filter(|_| last))?;
         }
         kernels.layer_norm(&x, &self.final_norm)
     }
 
-    /// One layer; of its output all rows, or each sequence's first one.
-    fn layer(&self, layer: &Layer, x: Tensor, batch: &Packed, firsts: bool) -> Result<Tensor> {
+    /// One layer; of its output all rows, or those that are wanted.
+    fn layer(
+        &self,
+        layer: &Layer,
+        x: Tensor,
+        batch: &Packed,
+        wanted: Option<&Queries>,
+    ) -> Result<Tensor> {
         let kernels = self.kernels();
         let (_, hidden) = x.dims2()?;
         let normed = match &layer.attention_norm {
@@ -135,19 +142,19 @@ impl ModernBert {
             None => x.clone(),
         };
         let linear = |linear: &Linear, x: &Tensor| linear.forward(x, kernels, Activation::Identity);
-        let keys = (batch.positions.as_slice(), batch.lengths.as_slice());
-        let (x, attended) = if firsts {
-            let rows = Tensor::new(batch.firsts(), x.device())?;
-            let n = batch.lengths.len();
-            let q = linear(&layer.qkv.part(0, hidden)?, &normed.index_select(&rows, 0)?)?;
-            let kv = linear(&layer.qkv.part(hidden, 2 * hidden)?, &normed)?;
-            let parts = [(&q, 0), (&kv, 0), (&kv, 1)];
-            let queries = (vec![0; n], vec![1; n]);
-            let attended = self.attention(layer, parts, (&queries.0, &queries.1), keys)?;
-            (x.index_select(&rows, 0)?, attended)
-        } else {
-            let qkv = linear(&layer.qkv, &normed)?;
-            (x, self.attention(layer, [(&qkv, 0), (&qkv, 1), (&qkv, 2)], keys, keys)?)
+        let (x, attended) = match wanted {
+            None => {
+                let qkv = linear(&layer.qkv, &normed)?;
+                let parts = [(&qkv, 0), (&qkv, 1), (&qkv, 2)];
+                (x, self.attention(layer, parts, batch, &batch.all)?)
+            }
+            Some(wanted) => {
+                let rows = &wanted.rows.device;
+                let q = linear(&layer.qkv.part(0, hidden)?, &kernels.rows(&normed, rows)?)?;
+                let kv = linear(&layer.qkv.part(hidden, 2 * hidden)?, &normed)?;
+                let parts = [(&q, 0), (&kv, 0), (&kv, 1)];
+                (kernels.rows(&x, rows)?, self.attention(layer, parts, batch, wanted)?)
+            }
         };
         let x = (x + linear(&layer.output, &attended)?)?;
         let normed = kernels.layer_norm(&x, &layer.mlp_norm)?;
@@ -156,26 +163,24 @@ impl ModernBert {
     }
 
     /// Rotates queries and keys, then attends. Queries, keys and values are each the n-th part of
-    /// a matrix's columns; queries and keys come with their positions and how many of them each
-    /// sequence has.
+    /// a matrix's columns; keys and values are there for every token.
     fn attention(
         &self,
         layer: &Layer,
         parts: [(&Tensor, usize); 3],
-        (q_positions, queries): (&[u32], &[usize]),
-        (k_positions, keys): (&[u32], &[usize]),
+        batch: &Packed,
+        queries: &Queries,
     ) -> Result<Tensor> {
-        let hidden = self.norm.weight.elem_count();
+        let (kernels, hidden) = (self.kernels(), self.norm.weight.elem_count());
         let [q, k, v] = parts.map(|(t, part)| t.narrow(1, part * hidden, hidden));
         let (q, k, v) = (q?, k?, v?);
         let heads = |rows| Heads { rows, count: self.heads };
         let rope = &self.ropes[usize::from(layer.local)];
-        let q = self.kernels.norm_rope(heads(&q), None, rope, q_positions)?;
-        let k = self.kernels.norm_rope(heads(&k), None, rope, k_positions)?;
+        let q = kernels.norm_rope(heads(&q), None, rope, &queries.positions)?;
+        let k = kernels.norm_rope(heads(&k), None, rope, &batch.all.positions)?;
         let mask = if layer.local { Mask::Near(self.reach) } else { Mask::Full };
         let scale = 1.0 / ((hidden / self.heads) as f32).sqrt();
-        let spans = Spans { queries, keys, prefixes: &[] };
-        self.kernels.attention(heads(&q), heads(&k), heads(&v), spans, mask, scale)
+        kernels.attention(heads(&q), heads(&k), heads(&v), batch.spans(queries), mask, scale)
     }
 }
 

@@ -5,16 +5,17 @@
 //! a sequence of the batch that they continue: it is computed once, and of it the last layer
 //! computes keys and values only.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use serde::Deserialize;
 
 use crate::{
+    device::Device,
     error::LoadError,
-    kernels::{self, Heads, Kernels, Mask, Norm, Rope, Spans},
+    kernels::{Heads, Mask, Norm, Rope},
     linear::Linear,
-    packed::Packed,
+    packed::{Packed, Queries},
     weights::Weights,
 };
 
@@ -97,7 +98,7 @@ pub(crate) struct Qwen3 {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
-    kernels: Arc<dyn Kernels>,
+    device: Device,
 }
 
 struct Layer {
@@ -175,89 +176,95 @@ impl Qwen3 {
             heads,
             kv_heads,
             head_dim,
-            kernels: kernels::for_device(device).map_err(prepared)?,
+            device: device.clone(),
         })
     }
 
     /// Rows of the token embeddings: `[ids, hidden]`. With tied weights, the head's.
     pub(crate) fn embedding_rows(&self, ids: &[u32]) -> Result<Tensor> {
-        self.embeddings.index_select(&Tensor::new(ids, self.embeddings.device())?, 0)
+        let kernels = self.device.kernels();
+        kernels.rows(&self.embeddings, &kernels.place(ids)?)
     }
 
-    /// The final hidden state of each sequence's last token: `[sequences, hidden]`, shared
-    /// prefixes left out.
+    /// The final hidden state of those tokens that are wanted, usually each sequence's last one:
+    /// `[wanted, hidden]`.
     pub(crate) fn forward(&self, batch: &Packed) -> Result<Tensor> {
-        let mut x = self.embeddings.index_select(&batch.ids, 0)?;
+        let kernels = self.device.kernels();
+        let mut x = kernels.rows(&self.embeddings, &batch.ids.device)?;
+        // What the layer before has to add to `x` yet: it is done together with the norm.
+        let mut delta = None;
         for (i, layer) in self.layers.iter().enumerate() {
+            let normed = kernels.add_rms_norm(&x, delta.as_ref(), &layer.attention_norm)?;
             let last = i + 1 == self.layers.len();
-            x = self.layer(layer, x, batch, last)?;
+            let attended = match batch.wanted.as_ref().filter(|_| last) {
+                None => self.attend_all(layer, &normed, batch)?,
+                Some(wanted) => {
+                    x = kernels.rows(&x, &wanted.rows.device)?;
+                    self.attend(layer, &normed, batch, wanted)?
+                }
+            };
+            let attended = layer.output.product(&attended, kernels)?;
+            let normed = kernels.add_rms_norm(&x, Some(&attended), &layer.mlp_norm)?;
+            let up = kernels.silu_mul(&layer.gate_up.product(&normed, kernels)?)?;
+            delta = Some(layer.down.product(&up, kernels)?);
         }
-        rms_norm(&x, &self.norm)
+        kernels.add_rms_norm(&x, delta.as_ref(), &self.norm)
     }
 
-    /// One layer; the last one gives the last token of each sequence only.
-    fn layer(&self, layer: &Layer, x: Tensor, batch: &Packed, last: bool) -> Result<Tensor> {
-        let kernels = &*self.kernels;
-        let (q_width, kv_width) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        let normed = rms_norm(&x, &layer.attention_norm)?;
-        let (x, attended) = if last {
-            let lasts = batch.lasts();
-            let positions: Vec<u32> =
-                lasts.iter().map(|row| batch.positions[*row as usize]).collect();
-            let rows = Tensor::new(lasts, x.device())?;
-            let picked = normed.index_select(&rows, 0)?;
-            let q = layer.qkv.part(0, q_width)?.product(&picked, kernels)?;
-            let kv = layer.qkv.part(q_width, 2 * kv_width)?.product(&normed, kernels)?;
-            let attended = self.attention(
-                layer,
-                (&q, &positions, &batch.results()),
-                (&kv.narrow(1, 0, kv_width)?, &kv.narrow(1, kv_width, kv_width)?),
-                batch,
-            )?;
-            (x.index_select(&rows, 0)?, attended)
-        } else {
-            let qkv = layer.qkv.product(&normed, kernels)?;
-            let attended = self.attention(
-                layer,
-                (&qkv.narrow(1, 0, q_width)?, &batch.positions, &batch.lengths),
-                (&qkv.narrow(1, q_width, kv_width)?, &qkv.narrow(1, q_width + kv_width, kv_width)?),
-                batch,
-            )?;
-            (x, attended)
-        };
-        let x = (x + layer.output.product(&attended, kernels)?)?;
-        let normed = rms_norm(&x, &layer.mlp_norm)?;
-        let up = kernels.silu_mul(&layer.gate_up.product(&normed, kernels)?)?;
-        x + layer.down.product(&up, kernels)?
+    fn widths(&self) -> (usize, usize) {
+        (self.heads * self.head_dim, self.kv_heads * self.head_dim)
     }
 
-    /// Normalises and rotates queries and keys, then attends. The queries come with their
-    /// positions and how many each sequence has; keys and values are there for every token.
+    /// Attention of every token.
+    fn attend_all(&self, layer: &Layer, normed: &Tensor, batch: &Packed) -> Result<Tensor> {
+        let (q_width, kv_width) = self.widths();
+        let qkv = layer.qkv.product(normed, self.device.kernels())?;
+        let k = qkv.narrow(1, q_width, kv_width)?;
+        let v = qkv.narrow(1, q_width + kv_width, kv_width)?;
+        self.attention(layer, &qkv.narrow(1, 0, q_width)?, (&k, &v), batch, &batch.all)
+    }
+
+    /// Attention of some tokens over all.
+    fn attend(
+        &self,
+        layer: &Layer,
+        normed: &Tensor,
+        batch: &Packed,
+        wanted: &Queries,
+    ) -> Result<Tensor> {
+        let kernels = self.device.kernels();
+        let (q_width, kv_width) = self.widths();
+        let picked = kernels.rows(normed, &wanted.rows.device)?;
+        let q = layer.qkv.part(0, q_width)?.product(&picked, kernels)?;
+        let kv = layer.qkv.part(q_width, 2 * kv_width)?.product(normed, kernels)?;
+        let (k, v) = (kv.narrow(1, 0, kv_width)?, kv.narrow(1, kv_width, kv_width)?);
+        self.attention(layer, &q, (&k, &v), batch, wanted)
+    }
+
+    /// Normalises and rotates queries and keys, then attends. Keys and values are there for every
+    /// token.
     fn attention(
         &self,
         layer: &Layer,
-        (q, positions, queries): (&Tensor, &[u32], &[usize]),
+        q: &Tensor,
         (k, v): (&Tensor, &Tensor),
         batch: &Packed,
+        queries: &Queries,
     ) -> Result<Tensor> {
+        let kernels = self.device.kernels();
         let heads = |rows, count| Heads { rows, count };
-        let rotated =
-            |x, norm, positions| self.kernels.norm_rope(x, Some(norm), &self.rope, positions);
-        let q = rotated(heads(q, self.heads), &layer.q_norm, positions)?;
-        let k = rotated(heads(k, self.kv_heads), &layer.k_norm, &batch.positions)?;
-        self.kernels.attention(
+        let rotated = |x, norm, positions| kernels.norm_rope(x, Some(norm), &self.rope, positions);
+        let q = rotated(heads(q, self.heads), &layer.q_norm, &queries.positions)?;
+        let k = rotated(heads(k, self.kv_heads), &layer.k_norm, &batch.all.positions)?;
+        kernels.attention(
             heads(&q, self.heads),
             heads(&k, self.kv_heads),
             heads(v, self.kv_heads),
-            Spans { queries, keys: &batch.lengths, prefixes: &batch.prefixes },
+            batch.spans(queries),
             Mask::Causal,
             1.0 / (self.head_dim as f32).sqrt(),
         )
     }
-}
-
-fn rms_norm(x: &Tensor, norm: &Norm) -> Result<Tensor> {
-    candle_nn::ops::rms_norm(x, &norm.weight, norm.eps)
 }
 
 /// Cosine and sine of every position's angles, in f32 as the reference computes them.
@@ -268,8 +275,8 @@ pub(crate) fn rope(theta: f64, head_dim: usize, positions: usize, device: &Devic
     let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
     let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos(), a.sin())).unzip();
     Ok(Rope {
-        cos: Tensor::from_vec(cos, (positions, half), device)?,
-        sin: Tensor::from_vec(sin, (positions, half), device)?,
+        cos: Tensor::from_vec(cos, (positions, half), device.candle())?,
+        sin: Tensor::from_vec(sin, (positions, half), device.candle())?,
     })
 }
 
@@ -292,17 +299,15 @@ impl Verdict {
             model.embedding_rows(&[no, yes]).map_err(prepared)?
         } else {
             let head = weights.get("lm_head.weight", (config.vocab_size, config.hidden_size))?;
-            Tensor::new(&[no, yes], head.device())
-                .and_then(|ids| head.index_select(&ids, 0))
-                .map_err(prepared)?
+            let kernels = model.device.kernels();
+            kernels.place(&[no, yes]).and_then(|ids| kernels.rows(&head, &ids)).map_err(prepared)?
         };
         Ok(Self { rows })
     }
 
-    /// The probability of "yes" against "no", of `[sequences, hidden]`.
-    pub(crate) fn probabilities(&self, hidden: &Tensor) -> Result<Vec<f32>> {
-        let logits = hidden.matmul(&self.rows.t()?)?.to_vec2::<f32>()?;
-        Ok(logits.iter().map(|row| second_of_two(row)).collect())
+    /// The logits of "no" and "yes", of `[sequences, hidden]`: `[sequences, 2]`.
+    pub(crate) fn logits(&self, model: &Qwen3, hidden: &Tensor) -> Result<Tensor> {
+        model.device.kernels().dots(hidden, &self.rows)
     }
 }
 

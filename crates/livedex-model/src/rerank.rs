@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use livedex_core::ports::ModelInfo;
 
 use crate::{
-    backend::{ForwardError, PairTokenizer, PairTokens, RerankBackend},
+    backend::{ForwardError, Memory, PairTokenizer, PairTokens, Pending, RerankBackend},
     bert::{Bert, Classifier},
+    device::Device,
     modernbert::{Head, ModernBert},
-    packed::{Packed, Wanted, forward_error},
+    packed::{Packed, Shape, Wanted, forward_error},
     qwen3::{Qwen3, Verdict, second_of_two},
+    settings::Pooling,
 };
 
 /// The bare model, its head and its vocabulary's size.
@@ -30,28 +32,35 @@ impl Scorer {
         }
     }
 
-    fn scores(&self, batch: &Packed, types: &[u32]) -> Result<Vec<f32>> {
+    /// The rows that the head needs.
+    fn wanted(&self) -> Wanted {
         match self {
-            Self::Bert(bert, head, _) => {
-                let firsts = bert.forward(batch, Some(types), Wanted::Firsts)?;
-                probabilities(&head.logits(&firsts, bert.kernels())?)
-            }
-            Self::ModernBert(bert, head, _) => probabilities(&head.logits(bert, batch)?),
-            Self::Qwen3(qwen, head, _) => head.probabilities(&qwen.forward(batch)?),
+            Self::Bert(..) => Wanted::Firsts,
+            Self::ModernBert(_, head, _) if head.pooling() == Pooling::Mean => Wanted::All,
+            Self::ModernBert(..) => Wanted::Firsts,
+            Self::Qwen3(..) => Wanted::Lasts,
+        }
+    }
+
+    /// `[sequences, labels]`.
+    fn logits(&self, batch: &Packed) -> Result<Tensor> {
+        match self {
+            Self::Bert(bert, head, _) => head.logits(&bert.forward(batch)?, bert.kernels()),
+            Self::ModernBert(bert, head, _) => head.logits(bert, batch),
+            Self::Qwen3(qwen, head, _) => head.logits(qwen, &qwen.forward(batch)?),
         }
     }
 }
 
-/// Of one label or two: `[sequences, labels]`.
-fn probabilities(logits: &Tensor) -> Result<Vec<f32>> {
-    let logits = logits.to_vec2::<f32>()?;
-    Ok(logits
+/// Of one label or two each.
+fn probabilities(logits: Vec<Vec<f32>>) -> Vec<f32> {
+    logits
         .iter()
         .map(|row| match row.as_slice() {
             [one] => 1.0 / (1.0 + (-one).exp()),
             two => second_of_two(two),
         })
-        .collect())
+        .collect()
 }
 
 /// A loaded cross-encoder.
@@ -83,8 +92,15 @@ impl RerankBackend for Reranker {
     }
 
     fn forward(&mut self, batch: &[PairTokens]) -> std::result::Result<Vec<f32>, ForwardError> {
+        self.submit(batch)?.wait()
+    }
+
+    fn submit(
+        &mut self,
+        batch: &[PairTokens],
+    ) -> std::result::Result<Pending<Vec<f32>>, ForwardError> {
         if batch.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Pending::ready(Vec::new()));
         }
         if let Some(pair) = batch.iter().find(|p| p.ids.len() != p.type_ids.len()) {
             return Err(ForwardError::Input(format!(
@@ -93,15 +109,29 @@ impl RerankBackend for Reranker {
                 pair.type_ids.len()
             )));
         }
-        let (max_tokens, vocabulary) = (self.info.max_tokens, self.scorer.vocabulary());
+        let kernels = self.device.kernels();
+        let shape = Shape {
+            max_tokens: self.info.max_tokens,
+            vocabulary: self.scorer.vocabulary(),
+            wanted: self.scorer.wanted(),
+        };
         let packed = match &self.scorer {
-            Scorer::Qwen3(..) => Packed::sharing(batch, max_tokens, vocabulary, &self.device),
+            Scorer::Qwen3(..) => Packed::sharing(batch, shape, kernels)?,
             _ => {
                 let ids = batch.iter().map(|pair| pair.ids.as_slice());
-                Packed::new(ids, max_tokens, vocabulary, &self.device)
+                let types = batch.iter().flat_map(|pair| pair.type_ids.iter().copied()).collect();
+                Packed::new(ids, shape, kernels)?.with_types(types)
             }
-        }?;
-        let types: Vec<u32> = batch.iter().flat_map(|pair| pair.type_ids.iter().copied()).collect();
-        self.scorer.scores(&packed, &types).map_err(forward_error)
+        };
+        let logits = self.scorer.logits(&packed).and_then(|logits| kernels.land(&logits));
+        logits.map_err(forward_error)?.map(|logits| Ok(probabilities(logits)))
+    }
+
+    fn is_asynchronous(&self) -> bool {
+        self.device.is_asynchronous()
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.device.memory()
     }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::precision::{Matmul, Precision};
+use crate::{
+    device::Device,
+    precision::{Matmul, Precision},
+};
 
 /// A model to load: where it is, and what of it the operator sets differently.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct ModelSpec {
     pub precision: Precision,
     /// Who multiplies matrices.
     pub matmul: Matmul,
+    /// Where it computes. Models that are to share a GPU get the same one.
+    pub device: Device,
 }
 
 impl ModelSpec {
@@ -58,6 +63,7 @@ impl ModelSpec {
             long_documents: LongDocuments::default(),
             precision: Precision::default(),
             matmul: Matmul::default(),
+            device: Device::cpu(),
         }
     }
 

@@ -5,9 +5,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use candle_core::{Shape, Tensor};
+use candle_core::{DType, Result as CandleResult, Shape, Tensor};
 
-use crate::{adapter::Adapter, checkpoint::Checkpoint, error::LoadError, precision::Products};
+use crate::{
+    adapter::Adapter, checkpoint::Checkpoint, device::Device, error::LoadError, precision::Products,
+};
 
 /// A checkpoint with an adapter over it.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub(crate) struct Weights {
     names: BTreeMap<String, String>,
     adapter: Option<Adapter>,
     products: Products,
+    device: Device,
 }
 
 impl Weights {
@@ -27,6 +30,7 @@ impl Weights {
         prefix: &str,
         adapter: Option<&Path>,
         products: Products,
+        device: &Device,
     ) -> Result<Self, LoadError> {
         let canonical = |name: &str| {
             let name = name.strip_prefix(prefix).unwrap_or(name);
@@ -37,7 +41,7 @@ impl Weights {
         let checkpoint = Checkpoint::in_folder(folder)?;
         let names = checkpoint.names().map(|name| (canonical(name), name.to_owned())).collect();
         let adapter = adapter.map(|folder| Adapter::open(folder, canonical)).transpose()?;
-        Ok(Self { checkpoint, names, adapter, products })
+        Ok(Self { checkpoint, names, adapter, products, device: device.clone() })
     }
 
     /// How the linear layers made of them are to be computed.
@@ -71,8 +75,24 @@ impl Weights {
         stored.chain(brought.filter(|(name, _)| !self.names.contains_key(*name)))
     }
 
-    /// A tensor in f32, the adapter merged in, of exactly this shape.
+    /// A tensor where the model computes, in the numbers that it computes with; otherwise as
+    /// [`Self::read`].
     pub(crate) fn get(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor, LoadError> {
+        let tensor = self.read(name, shape)?;
+        self.place(&tensor).map_err(|source| {
+            let model = self.checkpoint.files()[0].display().to_string();
+            LoadError::Device { model, source }
+        })
+    }
+
+    /// A tensor in f32 to where the model computes.
+    pub(crate) fn place(&self, tensor: &Tensor) -> CandleResult<Tensor> {
+        let dtype = if self.device.is_asynchronous() { DType::BF16 } else { DType::F32 };
+        tensor.to_dtype(dtype)?.to_device(self.device.candle())
+    }
+
+    /// A tensor in f32 in main memory, the adapter merged in, of exactly this shape.
+    pub(crate) fn read(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor, LoadError> {
         let shape = shape.into();
         let base = match self.names.get(name) {
             Some(stored) => self.checkpoint.read(stored)?,

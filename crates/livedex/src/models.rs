@@ -1,7 +1,7 @@
 //! The models of a worker, loaded off the async threads.
 
 use anyhow::Context;
-use livedex_model::{load_embedder, load_reranker, runtime::Runtime};
+use livedex_model::{Device, ModelSpec, load_embedder, load_reranker, runtime::Runtime};
 use tracing::info;
 
 use crate::config::Config;
@@ -12,10 +12,14 @@ pub(crate) async fn load(config: &Config, with_reranker: bool) -> anyhow::Result
     let embedder = config.embedder()?.clone();
     let reranker = config.reranker.clone().filter(|_| with_reranker);
     let runtime = config.runtime.clone();
+    let (choice, attention) = (config.device, config.attention);
     tokio::task::spawn_blocking(move || {
         let start = std::time::Instant::now();
-        let embedder = load_embedder(&embedder).context("embedder")?;
-        let reranker = reranker.map(|spec| load_reranker(&spec)).transpose().context("reranker")?;
+        let device = Device::open(choice, attention).context("runtime.device")?;
+        let there = |spec| ModelSpec { device: device.clone(), ..spec };
+        let embedder = load_embedder(&there(embedder)).context("embedder")?;
+        let reranker = reranker.map(|spec| load_reranker(&there(spec)));
+        let reranker = reranker.transpose().context("reranker")?;
         let runtime = Runtime::start(runtime, Some(embedder), reranker)?;
         info!(seconds = start.elapsed().as_secs_f32(), "models loaded");
         Ok(runtime)

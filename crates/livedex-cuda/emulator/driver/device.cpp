@@ -23,7 +23,8 @@ uint64_t setting(const char *name, uint64_t otherwise) {
 std::mutex mutex;
 
 Device &device() {
-    static Device device = {
+    // Never destroyed: a program may end while one of its threads still frees its memory.
+    static Device &device = *new Device{
         {
             setting("LIVEDEX_EMULATOR_MEMORY", (uint64_t)8 << 30),
             setting("LIVEDEX_EMULATOR_HANG", 0),

@@ -32,6 +32,20 @@ impl<T> Pending<T> {
         matches!(self.0, State::Ready(_))
     }
 
+    /// As it is, or once it is there, through `f`.
+    pub fn map<U>(
+        self,
+        f: impl FnOnce(T) -> Result<U, ForwardError> + Send + 'static,
+    ) -> Result<Pending<U>, ForwardError>
+    where
+        T: 'static,
+    {
+        match self.0 {
+            State::Ready(results) => f(results).map(Pending::ready),
+            State::Running(wait) => Ok(Pending::running(|| wait().and_then(f))),
+        }
+    }
+
     /// The results, once the device is done. Blocks for that long.
     ///
     /// # Errors

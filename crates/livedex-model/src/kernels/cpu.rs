@@ -3,17 +3,18 @@
 //! thread and in the lowest common instruction set, which would cost as much as the matrix
 //! products beside them.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Storage, Tensor, bail};
 use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{
-    Activation, Heads, Kernels, Mask, Norm, Rope, Spans,
+    Activation, Heads, Kernels, Mask, Norm, Numbers, Rope, Spans,
     attention::{self, Inputs, Rows},
     few, math,
     rows::{add_activate, layer_norm_row, norm_rope_row},
     vector::vectorised,
 };
+use crate::backend::Pending;
 
 /// Elements that one thread takes at a time: below it, handing work out costs more than it saves.
 const GRAIN: usize = 16 * 1024;
@@ -31,6 +32,48 @@ impl Cpu {
 }
 
 impl Kernels for Cpu {
+    fn place(&self, numbers: &[u32]) -> Result<Tensor> {
+        Tensor::new(numbers, &Device::Cpu)
+    }
+
+    fn land(&self, matrix: &Tensor) -> Result<Pending<Vec<Vec<f32>>>> {
+        Ok(Pending::ready(matrix.to_vec2()?))
+    }
+
+    fn rows(&self, table: &Tensor, ids: &Tensor) -> Result<Tensor> {
+        table.index_select(ids, 0)
+    }
+
+    fn add_rms_norm(&self, out: &Tensor, delta: Option<&Tensor>, norm: &Norm) -> Result<Tensor> {
+        if let Some(delta) = delta {
+            add(out, delta)?;
+        }
+        candle_nn::ops::rms_norm(out, &norm.weight, norm.eps)
+    }
+
+    fn pool(
+        &self,
+        x: &Tensor,
+        firsts: &Numbers,
+        counts: &Numbers,
+        dimension: usize,
+    ) -> Result<Tensor> {
+        let (_, width) = x.dims2()?;
+        let mut out = Vec::with_capacity(firsts.host.len() * dimension);
+        with_slice(x, |x| {
+            for (first, count) in firsts.host.iter().zip(&counts.host) {
+                let (first, count) = (*first as usize, *count as usize);
+                out.extend(pooled(&x[first * width..][..count * width], width, dimension));
+            }
+            Ok(())
+        })?;
+        Tensor::from_vec(out, (firsts.host.len(), dimension), x.device())
+    }
+
+    fn dots(&self, x: &Tensor, others: &Tensor) -> Result<Tensor> {
+        x.matmul(&others.t()?)
+    }
+
     fn attention(
         &self,
         q: Heads<'_>,
@@ -166,8 +209,9 @@ impl Kernels for Cpu {
         x: Heads<'_>,
         norm: Option<&Norm>,
         rope: &Rope,
-        positions: &[u32],
+        positions: &Numbers,
     ) -> Result<Tensor> {
+        let positions = &positions.host;
         let (tokens, width) = x.rows.dims2()?;
         let d = width / x.count.max(1);
         let (table, half) = rope.cos.dims2()?;
@@ -220,6 +264,34 @@ impl Kernels for Cpu {
     fn gelu_mul(&self, gate_up: &Tensor) -> Result<Tensor> {
         gated(self.arch, gate_up, |x| math::gelu(x))
     }
+}
+
+/// The mean of some rows, cut to `dimension` and scaled to length 1.
+fn pooled(rows: &[f32], width: usize, dimension: usize) -> impl Iterator<Item = f32> {
+    let mut sum = vec![0.0f32; dimension];
+    for row in rows.chunks_exact(width) {
+        for (s, x) in sum.iter_mut().zip(row) {
+            *s += x;
+        }
+    }
+    let factor = 1.0 / (rows.len() / width) as f32;
+    sum.iter_mut().for_each(|s| *s *= factor);
+    let norm = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+    sum.into_iter().map(move |x| x / norm)
+}
+
+/// `out += delta`.
+fn add(out: &Tensor, delta: &Tensor) -> Result<()> {
+    if out.dims() != delta.dims() {
+        bail!("{:?} does not fit {:?}", delta.dims(), out.dims());
+    }
+    with_slice(delta, |delta| {
+        in_place_indexed(out, |first, rows, _| {
+            for (x, d) in rows.iter_mut().zip(&delta[first..]) {
+                *x += d;
+            }
+        })
+    })
 }
 
 /// `f(gate) * up` of rows that are gate, then up.

@@ -1,22 +1,55 @@
 //! What each device does in its own way: attention and the fused element-wise steps.
 //!
-//! Linear layers are in `matrix`; the rest of a forward pass goes through [`Kernels`]. Activations are packed, `[tokens, features]`, f32, sequences end to end without
-//! padding.
+//! Linear layers are in `matrix`; the rest of a forward pass goes through [`Kernels`]. Activations are
+//! packed, `[tokens, features]`, sequences end to end without padding: f32 on a CPU, bf16 on a GPU.
 
 mod attention;
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod few;
 mod math;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "cuda"))]
+mod unfused;
 mod vector;
 
-use std::sync::Arc;
+#[cfg(test)]
+use candle_core::Device;
+use candle_core::{Result, Tensor};
 
-use candle_core::{Device, Result, Tensor};
+use crate::backend::{Memory, Pending};
 
 pub(crate) use cpu::Cpu;
+
+/// A few numbers of a batch, known on both sides.
+#[derive(Debug, Clone)]
+pub(crate) struct Numbers {
+    /// In main memory.
+    pub(crate) host: Vec<u32>,
+    /// The same, `[numbers]`, u32.
+    pub(crate) device: Tensor,
+}
+
+impl Numbers {
+    /// On the CPU both sides are one.
+    #[cfg(test)]
+    pub(crate) fn on_cpu(host: &[u32]) -> Result<Self> {
+        Ok(Self { host: host.to_vec(), device: Tensor::new(host, &Device::Cpu)? })
+    }
+}
+
+/// [`Spans`] as a GPU's kernels read them: see `livedex_cuda::plan`.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "a GPU's kernels alone read it"))]
+#[derive(Debug, Clone)]
+pub(crate) struct Tables {
+    /// Six numbers for each sequence.
+    pub(crate) spans: Tensor,
+    /// Two for each block of queries.
+    pub(crate) blocks: Tensor,
+}
 
 /// Lengths of packed sequences, on the side of the queries and of the keys. They differ where
 /// queries are computed for some positions only; [`Mask`] says which those may be.
@@ -33,6 +66,9 @@ pub(crate) struct Spans<'a> {
     /// The sequence that each one continues, which must not continue one itself. Empty: none
     /// continues another.
     pub(crate) prefixes: &'a [Option<usize>],
+    /// The same for a device that asked for it ([`Kernels::wants_tables`]).
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "a GPU's kernels alone read it"))]
+    pub(crate) tables: Option<&'a Tables>,
 }
 
 impl Spans<'_> {
@@ -106,8 +142,45 @@ pub(crate) struct Rope {
     pub(crate) sin: Tensor,
 }
 
-/// A device's own steps. Arguments called `out` are changed in place and must be nobody else's.
+/// A device's own steps. Arguments called `out` are changed in place and must be nobody else's. On a
+/// GPU none of them waits for the work that it starts, but for the one that says so.
 pub(crate) trait Kernels: Send + Sync {
+    /// Whether [`Spans`] are to come with [`Tables`].
+    fn wants_tables(&self) -> bool {
+        false
+    }
+
+    /// The device's memory; `None` where it is the machine's.
+    fn memory(&self) -> Option<Memory> {
+        None
+    }
+
+    /// Numbers of a batch, on the device: `[numbers]`, u32.
+    fn place(&self, numbers: &[u32]) -> Result<Tensor>;
+
+    /// Rows of a matrix in main memory, when the device is done.
+    fn land(&self, matrix: &Tensor) -> Result<Pending<Vec<Vec<f32>>>>;
+
+    /// Of a table `[rows, features]` the rows `ids`.
+    fn rows(&self, table: &Tensor, ids: &Tensor) -> Result<Tensor>;
+
+    /// `out += delta`, if there is one; and the RMS norm of the result.
+    fn add_rms_norm(&self, out: &Tensor, delta: Option<&Tensor>, norm: &Norm) -> Result<Tensor>;
+
+    /// The mean of each sequence's rows (its first one and how many), of that the leading
+    /// `dimension` numbers, scaled to length 1: `[sequences, dimension]`, f32. A mean of length 0
+    /// becomes NaN, which callers of a backend check for.
+    fn pool(
+        &self,
+        x: &Tensor,
+        firsts: &Numbers,
+        counts: &Numbers,
+        dimension: usize,
+    ) -> Result<Tensor>;
+
+    /// Products of each row with a few others, `[others, features]`: `[rows, others]`, f32.
+    fn dots(&self, x: &Tensor, others: &Tensor) -> Result<Tensor>;
+
     /// Variable-length attention. `q` has `sum(queries)` rows, `k` and `v` have `sum(keys)`; the
     /// heads of `q` are a multiple of those of `k` and `v`. Of a prefix every query sees every key.
     /// Gives `[sum(queries), heads of q * d]`.
@@ -146,7 +219,7 @@ pub(crate) trait Kernels: Send + Sync {
         x: Heads<'_>,
         norm: Option<&Norm>,
         rope: &Rope,
-        positions: &[u32],
+        positions: &Numbers,
     ) -> Result<Tensor>;
 
     /// `silu(gate) * up` of `[tokens, 2 * features]` whose rows are gate, then up. Gives
@@ -155,12 +228,4 @@ pub(crate) trait Kernels: Send + Sync {
 
     /// As [`Self::silu_mul`], with the GELU of the gate (by the error function).
     fn gelu_mul(&self, gate_up: &Tensor) -> Result<Tensor>;
-}
-
-/// The kernels of a device.
-pub(crate) fn for_device(device: &Device) -> Result<Arc<dyn Kernels>> {
-    match device {
-        Device::Cpu => Ok(Arc::new(Cpu::new())),
-        other => candle_core::bail!("no kernels for {other:?}"),
-    }
 }

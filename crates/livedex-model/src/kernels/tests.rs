@@ -9,12 +9,12 @@ use pulp::Arch;
 
 use super::*;
 
-fn random(shape: (usize, usize)) -> Tensor {
+pub(super) fn random(shape: (usize, usize)) -> Tensor {
     Tensor::randn(0.0f32, 1.0, shape, &Device::Cpu).unwrap()
 }
 
 #[track_caller]
-fn assert_close(a: &Tensor, b: &Tensor, bound: f32) {
+pub(super) fn assert_close(a: &Tensor, b: &Tensor, bound: f32) {
     let worst = (a - b)
         .unwrap()
         .abs()
@@ -76,7 +76,7 @@ proptest! {
         let keys: Vec<usize> = lengths.iter().map(|l| l.0 + l.1).collect();
         let heads = groups * kv_heads;
         let (rows, key_rows) = (queries.iter().sum(), keys.iter().sum());
-        let spans = Spans { queries: &queries, keys: &keys, prefixes: &[] };
+        let spans = Spans { queries: &queries, keys: &keys, prefixes: &[], tables: None };
         let q = random((rows, heads * d));
         // Keys and values as columns of a wider matrix, as a fused projection gives them.
         let kv = random((key_rows, 2 * kv_heads * d + 3));
@@ -99,7 +99,7 @@ fn cpus() -> [Cpu; 2] {
 }
 
 /// One query row and one key at a time, in f64, keys of two segments put together first.
-fn naive_attention(
+pub(super) fn naive_attention(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
     (heads, kv_heads, d): (usize, usize, usize),
     spans: Spans<'_>,
@@ -165,7 +165,7 @@ proptest! {
             let choice = choice.index(prefixes.len() + 1);
             continued.push((choice < prefixes.len()).then_some(choice));
         }
-        let spans = Spans { queries: &queries, keys: &keys, prefixes: &continued };
+        let spans = Spans { queries: &queries, keys: &keys, prefixes: &continued, tables: None };
         let heads = groups * kv_heads;
         let q = random((queries.iter().sum(), heads * d));
         let kv = random((keys.iter().sum(), 2 * kv_heads * d));
@@ -196,7 +196,7 @@ proptest! {
         let (q, k, v) = (random((rows, d)), random((key_rows, d)), random((key_rows, d)));
         let scale = 1.0 / (d as f32).sqrt();
         let of = |rows| Heads { rows, count: 1 };
-        let spans = Spans { queries: &queries, keys: &keys, prefixes: &[] };
+        let spans = Spans { queries: &queries, keys: &keys, prefixes: &[], tables: None };
         let mask = Mask::Near(reach);
         let expected = naive_attention((&q, &k, &v), (1, 1, d), spans, mask);
         for cpu in cpus() {
@@ -211,7 +211,7 @@ fn a_prefix_is_a_whole_sequence_of_the_batch() {
     let x = random((6, 16));
     let of = Heads { rows: &x, count: 1 };
     let check = |prefixes: &[Option<usize>]| {
-        let spans = Spans { queries: &[2, 2, 2], keys: &[2, 2, 2], prefixes };
+        let spans = Spans { queries: &[2, 2, 2], keys: &[2, 2, 2], prefixes, tables: None };
         Cpu::new().attention(of, of, of, spans, Mask::Causal, 1.0)
     };
     assert!(check(&[None, Some(0), Some(0)]).is_ok());
@@ -228,7 +228,7 @@ fn attention_refuses_what_does_not_fit() {
     let mask = Mask::Causal;
     let check = |q_heads, kv_heads, queries: &[usize], keys: &[usize]| {
         let (q, k) = (Heads { rows: &q, count: q_heads }, Heads { rows: &k, count: kv_heads });
-        cpu.attention(q, k, k, Spans { queries, keys, prefixes: &[] }, mask, 1.0)
+        cpu.attention(q, k, k, Spans { queries, keys, prefixes: &[], tables: None }, mask, 1.0)
     };
     assert!(check(4, 2, &[1, 3], &[2, 3]).is_ok());
     assert!(check(4, 2, &[1, 3], &[3, 3]).is_err(), "too few rows");
@@ -241,7 +241,7 @@ fn attention_refuses_what_does_not_fit() {
 fn extreme_scores_stay_finite() {
     let q = (random((40, 32)) * 100.0).unwrap();
     let heads = |rows| Heads { rows, count: 1 };
-    let spans = Spans { queries: &[40], keys: &[40], prefixes: &[] };
+    let spans = Spans { queries: &[40], keys: &[40], prefixes: &[], tables: None };
     let got =
         Cpu::new().attention(heads(&q), heads(&q), heads(&q), spans, Mask::Causal, 10.0).unwrap();
     // Each row finds itself, or one that is longer, so strongly that nothing else counts.
@@ -301,6 +301,7 @@ fn rotation_equals_candles() {
     let rope = Rope { cos: angles.cos().unwrap(), sin: angles.sin().unwrap() };
     let positions = [0, 1, 2, 3, 0, 1, 2, 19, 5];
     let rows = Tensor::new(&positions, &Device::Cpu).unwrap();
+    let positions = Numbers::on_cpu(&positions).unwrap();
     let table = |t: &Tensor| t.index_select(&rows, 0).unwrap();
     let plain = x.contiguous().unwrap().reshape((tokens, heads, d)).unwrap();
     let normed = candle_nn::ops::rms_norm(&plain, &norm.weight, norm.eps).unwrap();
@@ -317,9 +318,10 @@ fn rotation_equals_candles() {
         let expected = expected.squeeze(0).unwrap().transpose(0, 1).unwrap();
         assert_close(&got, &expected.reshape((tokens, heads * d)).unwrap(), 1e-5);
     }
+    let beyond = Numbers::on_cpu(&[20; 9]).unwrap();
     assert!(
         Cpu::new()
-            .norm_rope(Heads { rows: &x, count: heads }, Some(&norm), &rope, &[20; 9])
+            .norm_rope(Heads { rows: &x, count: heads }, Some(&norm), &rope, &beyond)
             .is_err(),
         "a position beyond the tables"
     );
@@ -352,7 +354,7 @@ fn measure_attention() {
     for (heads, kv_heads, d, causal, n) in shapes {
         let lengths = vec![n; (4096 / n).max(1)];
         let tokens = lengths.iter().sum();
-        let spans = Spans { queries: &lengths, keys: &lengths, prefixes: &[] };
+        let spans = Spans { queries: &lengths, keys: &lengths, prefixes: &[], tables: None };
         let (q, k, v) = (
             random((tokens, heads * d)),
             random((tokens, kv_heads * d)),

@@ -1,9 +1,12 @@
 //! Fixtures, tolerances and small helpers.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use livedex_model::{
-    LoadedEmbedder, LoadedReranker, LongDocuments, ModelSpec,
+    Attention, Device, DeviceChoice, LoadedEmbedder, LoadedReranker, LongDocuments, ModelSpec,
     backend::{ForwardError, PairTokenizer, PairTokens},
     load_embedder, load_reranker,
 };
@@ -53,12 +56,49 @@ pub(crate) fn golden<T: DeserializeOwned>(name: &str) -> Golden<T> {
     read(&fixture(name).join("golden.json"))
 }
 
+/// The device under test: `LIVEDEX_TEST_DEVICE` (`cuda`), by default the CPU.
+/// `LIVEDEX_TEST_ATTENTION=cublas`: without livedex' own attention kernel.
+pub(crate) fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || {
+        let choice = match std::env::var("LIVEDEX_TEST_DEVICE") {
+            Ok(name) => name.parse().unwrap(),
+            Err(_) => DeviceChoice::Cpu,
+        };
+        let attention = match std::env::var("LIVEDEX_TEST_ATTENTION").as_deref() {
+            Ok("cublas") => Attention::Cublas,
+            _ => Attention::Fused,
+        };
+        Device::open(choice, attention).unwrap_or_else(|error| panic!("{error}"))
+    };
+    DEVICE.get_or_init(open).clone()
+}
+
+/// How far results may be from the reference's, and from each other's.
+pub(crate) struct Bounds {
+    pub(crate) cosine: f64,
+    pub(crate) score: f32,
+    /// Of the same text in another batch.
+    pub(crate) batch: f32,
+}
+
+/// In f32 rounding only, on a GPU that of bf16. These checkpoints are random and small: transformers' own
+/// bf16 scores are off by up to 0.019 with them (qwen3-rerank, sdpa); `benches/gpu` holds real shapes
+/// to 0.01.
+pub(crate) fn bounds() -> Bounds {
+    match device().is_asynchronous() {
+        false => Bounds { cosine: 0.9999, score: 1e-3, batch: 1e-5 },
+        // Two batches may be off in different directions.
+        true => Bounds { cosine: 0.999, score: 3e-2, batch: 6e-2 },
+    }
+}
+
 pub(crate) fn embedder(spec: ModelSpec) -> LoadedEmbedder {
-    load_embedder(&spec).unwrap_or_else(|e| panic!("{e}"))
+    load_embedder(&ModelSpec { device: device(), ..spec }).unwrap_or_else(|e| panic!("{e}"))
 }
 
 pub(crate) fn reranker(spec: ModelSpec) -> LoadedReranker {
-    load_reranker(&spec).unwrap_or_else(|e| panic!("{e}"))
+    load_reranker(&ModelSpec { device: device(), ..spec }).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A copy of a fixture that a test may change.
@@ -100,7 +140,7 @@ pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
 #[track_caller]
 pub(crate) fn assert_same_direction(got: &[f32], expected: &[f32], what: &str) -> f64 {
     let cosine = cosine(got, expected);
-    assert!(cosine >= 0.9999, "cosine {cosine} for {what}");
+    assert!(cosine >= bounds().cosine, "cosine {cosine} for {what}");
     let norm = got.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     assert!((norm - 1.0).abs() < 1e-5, "norm {norm} for {what}");
     1.0 - cosine
@@ -152,10 +192,10 @@ pub(crate) fn check_pairs(mut spec: ModelSpec, cases: &[PairCase]) -> f32 {
         }
         let scores = model.forward(&pairs).unwrap();
         let expected: Vec<f32> = here.iter().map(|c| c.score).collect();
-        worst = worst.max(assert_close(&scores, &expected, 1e-3, "scores"));
+        worst = worst.max(assert_close(&scores, &expected, bounds().score, "scores"));
         let single: Vec<f32> =
             pairs.iter().map(|p| model.forward(std::slice::from_ref(p)).unwrap()[0]).collect();
-        assert_close(&scores, &single, 1e-5, "batch against one by one");
+        assert_close(&scores, &single, bounds().batch, "batch against one by one");
         assert_eq!(model.forward(&[]).unwrap(), Vec::<f32>::new());
     }
     worst
@@ -201,7 +241,7 @@ pub(crate) fn embed_both_ways(model: &mut LoadedEmbedder, ids: &[Vec<u32>]) -> V
     let batch = model.forward(ids).unwrap();
     for (vector, ids) in batch.iter().zip(ids) {
         let single = &model.forward(std::slice::from_ref(ids)).unwrap()[0];
-        assert_close(vector, single, 1e-5, "batch against one by one");
+        assert_close(vector, single, bounds().batch, "batch against one by one");
     }
     assert_eq!(model.forward(&[]).unwrap(), Vec::<Vec<f32>>::new());
     batch

@@ -5,9 +5,6 @@ use proptest::prelude::*;
 
 use crate::common::*;
 
-/// How far two orders of the same f32 sums may be apart.
-const BOUND: f32 = 1e-5;
-
 fn plain(pairs: &[PairTokens]) -> Vec<PairTokens> {
     pairs.iter().map(|pair| PairTokens { shared_prefix: 0, ..pair.clone() }).collect()
 }
@@ -16,7 +13,7 @@ fn plain(pairs: &[PairTokens]) -> Vec<PairTokens> {
 fn check(model: &mut LoadedReranker, pairs: &[PairTokens]) -> f32 {
     let shared = model.forward(pairs).unwrap();
     let expected = model.forward(&plain(pairs)).unwrap();
-    assert_close(&shared, &expected, BOUND, "shared against plain")
+    assert_close(&shared, &expected, bounds().batch, "shared against plain")
 }
 
 #[test]

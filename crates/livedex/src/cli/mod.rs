@@ -256,9 +256,9 @@ pub(crate) struct ModelArgs {
     /// What an embedder puts before a document [default: what its files say]
     #[arg(long, value_name = "TEXT")]
     pub(crate) document_prompt: Option<String>,
-    /// The numbers its linear layers compute in
-    #[arg(long, value_enum, default_value = "f32")]
-    pub(crate) precision: ModelPrecision,
+    /// The numbers its linear layers compute in [default: f32 on a CPU, bf16 on a GPU]
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<ModelPrecision>,
     /// The line to embed, or to score
     #[arg(long, default_value = "Threads share data safely through a mutex in an Arc.")]
     pub(crate) text: String,

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode, time::Instant};
 
 use anyhow::Context;
 use livedex_model::{
-    Description, Model, ModelSpec, Precision, Role, inspect,
+    Description, Device, Model, ModelSpec, Precision, Role, inspect,
     speed::{self, Speed},
 };
 use serde_json::{Value, json};
@@ -26,18 +26,23 @@ pub(super) async fn check(config: &Config, args: &ModelArgs) -> anyhow::Result<E
     spec.query_prompt.clone_from(&args.query_prompt);
     spec.document_prompt.clone_from(&args.document_prompt);
     spec.precision = match args.precision {
-        ModelPrecision::F32 => Precision::F32,
-        ModelPrecision::Bf16 => Precision::Bf16,
-        ModelPrecision::Q8_0 => Precision::Q8_0,
+        None => Precision::Auto,
+        Some(ModelPrecision::F32) => Precision::F32,
+        Some(ModelPrecision::Bf16) => Precision::Bf16,
+        Some(ModelPrecision::Q8_0) => Precision::Q8_0,
     };
+    let (choice, attention) = (config.device, config.attention);
     let role = args.role.map(|role| match role {
         ModelRole::Embedder => Role::Embedder,
         ModelRole::Reranker => Role::Reranker,
     });
     let (query, text) = (args.query.clone(), args.text.clone());
-    let checked = tokio::task::spawn_blocking(move || Checked::new(&spec, role, query, text))
-        .await
-        .context("the check panicked")??;
+    let checked = tokio::task::spawn_blocking(move || {
+        spec.device = Device::open(choice, attention).context("runtime.device")?;
+        Checked::new(&spec, role, query, text)
+    })
+    .await
+    .context("the check panicked")??;
     let answer = if args.json { format!("{:#}", checked.json()) } else { checked.table() };
     print(&answer);
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use livedex_core::chunk::ChunkConfig;
 use livedex_ingest::PipelineConfig;
 use livedex_kafka::KafkaConfig;
 use livedex_milvus::MilvusConfig;
-use livedex_model::{ModelSpec, runtime::RuntimeConfig};
+use livedex_model::{Attention, DeviceChoice, ModelSpec, runtime::RuntimeConfig};
 use livedex_query::{NatsConfig, QueryConfig};
 use livedex_registry::RegistryConfig;
 use livedex_wire::mapping::Mapping;
@@ -71,7 +71,11 @@ pub(crate) struct Config {
     pub(crate) reranker: Option<ModelSpec>,
     /// Where models come from that are no folder.
     pub(crate) hub: Hub,
-    /// The models' device.
+    /// Where the models compute.
+    pub(crate) device: DeviceChoice,
+    /// How, on a GPU.
+    pub(crate) attention: Attention,
+    /// How they share that device.
     pub(crate) runtime: RuntimeConfig,
     /// The service's defaults and bounds.
     pub(crate) query: QueryConfig,

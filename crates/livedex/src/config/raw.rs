@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use livedex_core::limits;
-use livedex_model::{LongDocuments, Matmul, Precision, PromptForm};
+use livedex_model::{Attention, DeviceChoice, LongDocuments, Matmul, Precision, PromptForm};
 use livedex_wire::mapping::MappingSpec;
 use serde::{Deserialize, Serialize};
 
@@ -249,6 +249,7 @@ pub(crate) struct RawHub {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RawRuntime {
     pub(crate) device: String,
+    pub(crate) attention: Attention,
     pub(crate) threads: usize,
     pub(crate) matmul: Matmul,
     pub(crate) token_budget: TokenBudget,
@@ -261,7 +262,8 @@ pub(crate) struct RawRuntime {
 impl Default for RawRuntime {
     fn default() -> Self {
         Self {
-            device: "cpu".into(),
+            device: DeviceChoice::default().to_string(),
+            attention: Attention::default(),
             threads: 0,
             matmul: Matmul::default(),
             token_budget: TokenBudget::Auto,

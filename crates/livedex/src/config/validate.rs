@@ -15,7 +15,7 @@ use std::{
 use livedex_core::{chunk::ChunkConfig, limits, query::Mode, ranking::Fusion};
 use livedex_ingest::PipelineConfig;
 use livedex_milvus::MilvusConfig;
-use livedex_model::runtime::RuntimeConfig;
+use livedex_model::{DeviceChoice, runtime::RuntimeConfig};
 use livedex_query::QueryConfig;
 
 use super::{
@@ -147,6 +147,8 @@ impl Check<'_> {
             embedder,
             reranker,
             hub,
+            device: self.device(raw),
+            attention: raw.runtime.attention,
             runtime: self.runtime(raw, stop_deadline),
             stop_deadline,
             top,
@@ -179,14 +181,17 @@ impl Check<'_> {
         served
     }
 
+    /// Whether the device is there is seen when it is opened.
+    fn device(&mut self, raw: &RawConfig) -> DeviceChoice {
+        let choice = raw.runtime.device.parse();
+        if let Err(why) = &choice {
+            self.wrong("runtime.device", why);
+        }
+        choice.unwrap_or_default()
+    }
+
     fn runtime(&mut self, raw: &RawConfig, stop_deadline: Duration) -> RuntimeConfig {
         let raw = &raw.runtime;
-        if raw.device != "cpu" {
-            self.wrong(
-                "runtime.device",
-                format!("is \"{}\"; this build knows \"cpu\" only", raw.device),
-            );
-        }
         let config = RuntimeConfig {
             token_budget: raw.token_budget.chosen(),
             ingest_token_budget: raw.ingest_token_budget.chosen(),
