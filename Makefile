@@ -39,7 +39,7 @@ PARITY ?=
 FUZZ ?= decoding chunking filtering watermark
 FUZZ_SECONDS ?= 60
 
-.PHONY: help preflight build demo eval test test-deps test-crash lint ci bench bench-parity bench-ingest bench-queries bench-fusion bench-deps fuzz clean
+.PHONY: help preflight build cuda demo eval test test-deps test-crash test-cuda lint lint-cuda ci bench bench-parity bench-ingest bench-queries bench-fusion bench-deps fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ preflight: ## names what this machine lacks
 # The whole workspace in one selection: its crates then share one set of features.
 build: preflight ## the binaries livedex and livedex-local
 	$(CARGO) build $(CARGO_FLAGS) --workspace $(TARGETS)
+
+cuda: ## the binary for NVIDIA GPUs; needs none (CUDA_COMPUTE_CAP=80: for others than H100 and H200)
+	deploy/cuda/build.sh
 
 demo: build ## a real book, ingested and asked (INPUT=folder: another one; DEMO_EXIT=1: ends by itself)
 	@$(BIN)/livedex-local demo --data "$(DATA)" $(if $(INPUT),--input "$(INPUT)") $(if $(DEMO_EXIT),--exit)
@@ -89,13 +92,32 @@ test-crash: test-deps ## kills workers on real servers, 40 minutes (SEEDS=9 FIRS
 	LIVEDEX_CRASH_FIRST_SEED=$(FIRST_SEED) \
 	    $(CARGO) test $(CARGO_FLAGS) --workspace --test crash -- $(TESTS)
 
+# The CUDA build, its driver replaced by one that runs the kernels on the CPU: the whole way from token ids to vectors against
+# what transformers wrote, by both kinds of attention, and a device that fails.
+test-cuda: EMULATOR = $(TARGET_DIR)/emulator
+test-cuda: MODEL_TESTS = $(CARGO) test $(CARGO_FLAGS) -p livedex-model --features cuda
+test-cuda: ## the build for GPUs on an emulated one, 10 minutes
+	crates/livedex-cuda/emulator/build.sh "$(EMULATOR)"
+	environment=$$(deploy/cuda/toolchain.sh); eval "$$environment"; set -ex; \
+	export LD_LIBRARY_PATH="$(EMULATOR)"; \
+	LIVEDEX_TEST_DEVICE=cuda $(MODEL_TESTS) --test reference --test gpu; \
+	LIVEDEX_TEST_DEVICE=cuda LIVEDEX_TEST_ATTENTION=cublas $(MODEL_TESTS) --test reference
+
 lint: preflight ## formatting, clippy, documentation, licences
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 	python3 -m compileall -q benches crates/livedex-model/fixtures crates/livedex-eval/fixtures examples/python
+	$(MAKE) lint-cuda
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: cargo deny (cargo install --locked cargo-deny)"; fi
+
+# What is compiled for GPUs is checked wherever there is no CUDA too: with a compiler that only pretends.
+lint-cuda: ## clippy for the code behind the feature `cuda`
+	PATH="$(CURDIR)/deploy/cuda/pretended:$$PATH" CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=90 \
+	    CUDA_HOME="$(CURDIR)/deploy/cuda/pretended" \
+	    $(CARGO) clippy $(CARGO_FLAGS) -p livedex-cuda -p livedex-model --features livedex-model/cuda \
+	    --all-targets -- -D warnings
 
 ci: ## what .ci/run runs
 	$(MAKE) lint
