@@ -21,6 +21,18 @@ QWEN3_06B = dict(
     num_attention_heads=16, num_key_value_heads=8, head_dim=128, rms_norm_eps=1e-6,
     hidden_act="silu", attention_bias=False, tie_word_embeddings=True,
 )
+# What the other sizes of Qwen3-Embedding and Qwen3-Reranker have instead. The head of 8B is not tied.
+QWEN3 = {
+    "0.6b": QWEN3_06B,
+    "4b": QWEN3_06B | dict(hidden_size=2560, intermediate_size=9728, num_hidden_layers=36,
+                           num_attention_heads=32),
+    "8b": QWEN3_06B | dict(hidden_size=4096, intermediate_size=12288, num_hidden_layers=36,
+                           num_attention_heads=32, tie_word_embeddings=False),
+    # Of no model: for a look at whether everything runs.
+    "tiny": QWEN3_06B | dict(vocab_size=1024, hidden_size=64, intermediate_size=128,
+                             num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+                             head_dim=32),
+}
 # BAAI/bge-small-en-v1.5 as published.
 BGE_SMALL = dict(
     vocab_size=30522, hidden_size=384, intermediate_size=1536, num_hidden_layers=12,
@@ -29,16 +41,17 @@ BGE_SMALL = dict(
 SHARD_BYTES = 400 << 20
 
 
-def randomise(model, seed):
-    """Weights of the size that keeps activations of order one through all layers.
+def randomise(model, seed, device="cpu"):
+    """Weights of the size that keeps activations of order one through all layers. A GPU draws
+    billions of them in seconds, and others than the CPU.
 
     Embeddings have the published configurations' `initializer_range`: with tied weights they are
     the head too, and larger ones would push every probability to 0 or 1.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
     tensors = {}
     for name, p in model.named_parameters():
-        noise = torch.randn(p.shape, generator=generator)
+        noise = torch.randn(p.shape, generator=generator, device=device)
         if "norm" in name.lower() and name.endswith("weight"):
             noise = 1 + 0.2 * noise
         elif p.dim() == 1:
@@ -47,7 +60,7 @@ def randomise(model, seed):
             noise *= 0.02
         else:
             noise *= 1.2 / p.shape[1] ** 0.5
-        tensors[name] = noise.bfloat16()
+        tensors[name] = noise.bfloat16().cpu()
     return tensors
 
 
@@ -94,10 +107,11 @@ def embedder_files(folder, pooling, width, prompts):
 
 
 class Checkpoints:
-    """The folder they are kept in."""
+    """The folder they are kept in. `device` draws the weights."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, device="cpu"):
         self.folder = pathlib.Path(folder)
+        self.device = device
 
     def make(self, name, fill):
         """The folder `name`; `fill` writes it if it is not there whole."""
@@ -111,11 +125,14 @@ class Checkpoints:
             partial.rename(final)
         return final
 
-    def qwen3(self, role, layers=28, tied=True, sharded=False):
-        """The 0.6B shape as an `embedder` or a `reranker`."""
+    def qwen3(self, role, layers=None, tied=True, sharded=False, size="0.6b"):
+        """A size of QWEN3 as an `embedder` or a `reranker`, with all its layers or some."""
+        shape = QWEN3[size]
+        layers = layers or shape["num_hidden_layers"]
+        tied = tied and shape["tie_word_embeddings"]
         tokenizer, kind = vocabulary.qwen3(role)
         positions = {"embedder": 32768, "reranker": 40960}[role]
-        values = QWEN3_06B | {"num_hidden_layers": layers, "tie_word_embeddings": tied,
+        values = shape | {"num_hidden_layers": layers, "tie_word_embeddings": tied,
                               "max_position_embeddings": positions}
         config = transformers.Qwen3Config(**values)
 
@@ -124,7 +141,7 @@ class Checkpoints:
                 # Published embedders name their tensors without `model.`, rerankers with it.
                 model = (transformers.Qwen3Model if role == "embedder"
                          else transformers.Qwen3ForCausalLM)(config)
-            save(folder, randomise(model, seed=layers), sharded)
+            save(folder, randomise(model, layers, self.device), sharded)
             write(folder, "config.json", values | {
                 "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3",
                 "rope_theta": 1000000, "rope_scaling": None, "torch_dtype": "bfloat16"})
@@ -135,10 +152,11 @@ class Checkpoints:
             if role == "embedder":
                 prompt = ("Instruct: Given a web search query, retrieve relevant passages that "
                           "answer the query\nQuery:")
-                embedder_files(folder, "lasttoken", 1024, {"query": prompt, "document": ""})
+                embedder_files(folder, "lasttoken", shape["hidden_size"],
+                               {"query": prompt, "document": ""})
 
         return self.make("-".join([
-            f"qwen3-0.6b-{role}", f"{layers}-layers", f"{kind}-tokenizer",
+            f"qwen3-{size}-{role}", f"{layers}-layers", f"{kind}-tokenizer",
             *([] if tied else ["untied"]), *(["sharded"] if sharded else []),
         ]), fill)
 

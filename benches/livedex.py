@@ -14,20 +14,24 @@ class LivedexError(Exception):
 
 
 class Livedex:
-    """The process. Models are loaded under names; every call waits for its answer."""
+    """The process. Models are loaded under names; every call waits for its answer. `environment`
+    is added to this process's, for instance LIVEDEX_BENCH_DEVICE."""
 
-    def __init__(self, examples, threads):
+    def __init__(self, examples, threads, environment=None):
         self.examples = pathlib.Path(examples)
         self.threads = threads
+        self.environment = (
+            os.environ | {"RAYON_NUM_THREADS": str(threads)} | (environment or {}))
         self.process = subprocess.Popen(
             [self.examples / "forward"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"RAYON_NUM_THREADS": str(threads)},
+            env=self.environment,
         )
         known = self.ask(do="precisions")
         self.precisions, self.matmul = known["precisions"], known["matmul"]
+        self.device = known["device"]
 
     def keep_usable(self, folder):
         """Drops the precisions that do not load on this machine, and says why."""
@@ -75,13 +79,13 @@ class Livedex:
         return self.ask(do="score", name=name, pairs=pairs, times=1, budget=budget,
                         results=True)["results"]
 
-    def time_embed(self, name, ids, times=1):
+    def time_embed(self, name, ids, times=1, budget=TOKEN_BUDGET):
         """Seconds of each pass over all of `ids`, measured in the process."""
-        return self.ask(do="embed", name=name, ids=ids, times=times, budget=TOKEN_BUDGET,
+        return self.ask(do="embed", name=name, ids=ids, times=times, budget=budget,
                         results=False)["seconds"]
 
-    def time_score(self, name, pairs, times=1):
-        return self.ask(do="score", name=name, pairs=pairs, times=times, budget=TOKEN_BUDGET,
+    def time_score(self, name, pairs, times=1, budget=TOKEN_BUDGET):
+        return self.ask(do="score", name=name, pairs=pairs, times=times, budget=budget,
                         results=False)["seconds"]
 
     def lanes(self, folder, precision, *arguments):
@@ -89,7 +93,7 @@ class Livedex:
         done = subprocess.run(
             [self.examples / "lanes", "--json", "--model", folder, "--precision", precision,
              "--threads", str(self.threads), *map(str, arguments)],
-            stdout=subprocess.PIPE, text=True, check=True,
+            stdout=subprocess.PIPE, text=True, check=True, env=self.environment,
         )
         return json.loads(done.stdout)
 

@@ -1,4 +1,4 @@
-"""transformers and sentence-transformers on the CPU, as a careful user runs them."""
+"""transformers and sentence-transformers, as a careful user runs them."""
 
 import time
 
@@ -10,7 +10,8 @@ DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Timer:
-    """Seconds of a `with` block."""
+    """Seconds of a `with` block. What runs in it must end with its results on this side: a GPU's
+    work goes on by itself."""
 
     def __enter__(self):
         self.start = time.perf_counter()
@@ -20,7 +21,7 @@ class Timer:
         self.seconds = time.perf_counter() - self.start
 
 
-def padded(batch, pad, left):
+def padded(batch, pad, left, device="cpu"):
     """Ids and attention mask, as long as the longest sequence."""
     width = max(len(ids) for ids in batch)
     rows, masks = [], []
@@ -29,7 +30,7 @@ def padded(batch, pad, left):
         zeros, ones = [0] * gap, [1] * len(ids)
         rows.append([pad] * gap + ids if left else ids + [pad] * gap)
         masks.append(zeros + ones if left else ones + zeros)
-    return torch.tensor(rows), torch.tensor(masks)
+    return torch.tensor(rows, device=device), torch.tensor(masks, device=device)
 
 
 def by_length(items, size, length=len):
@@ -41,17 +42,18 @@ def by_length(items, size, length=len):
 class Transformers:
     """A bare model with sdpa attention; `pooling` is mean, cls or last."""
 
-    def __init__(self, folder, precision, pooling):
+    def __init__(self, folder, precision, pooling, device="cpu"):
         self.model = transformers.AutoModel.from_pretrained(
-            folder, dtype=DTYPES[precision], attn_implementation="sdpa").eval()
+            folder, dtype=DTYPES[precision], attn_implementation="sdpa").eval().to(device)
         self.pooling = pooling
+        self.device = device
 
     @torch.inference_mode()
     def embed(self, ids, batch_size):
         """One normalised f32 vector a sequence, in order."""
         vectors = [None] * len(ids)
         for part in by_length(ids, batch_size):
-            rows, mask = padded([ids[i] for i in part], 0, left=self.pooling == "last")
+            rows, mask = padded([ids[i] for i in part], 0, self.pooling == "last", self.device)
             hidden = self.model(input_ids=rows, attention_mask=mask).last_hidden_state
             if self.pooling == "mean":
                 weights = mask[:, :, None].to(hidden.dtype)
@@ -60,7 +62,7 @@ class Transformers:
                 pooled = hidden[:, -1 if self.pooling == "last" else 0]
             for i, vector in zip(part, torch.nn.functional.normalize(pooled.float(), dim=1)):
                 vectors[i] = vector
-        return torch.stack(vectors)
+        return torch.stack(vectors).cpu()
 
     def time_embed(self, ids, batch_size):
         with Timer() as timer:
@@ -69,12 +71,12 @@ class Transformers:
 
 
 class SentenceTransformers:
-    """`encode` in f32, with its own tokenizing and sorting."""
+    """`encode`, by default in f32, with its own tokenizing and sorting."""
 
-    def __init__(self, folder, max_tokens=None):
+    def __init__(self, folder, max_tokens=None, precision="f32", device="cpu"):
         self.model = sentence_transformers.SentenceTransformer(
-            str(folder), device="cpu",
-            model_kwargs={"dtype": torch.float32, "attn_implementation": "sdpa"})
+            str(folder), device=device,
+            model_kwargs={"dtype": DTYPES[precision], "attn_implementation": "sdpa"})
         if max_tokens:
             self.model.max_seq_length = max_tokens
 
@@ -91,9 +93,10 @@ class SentenceTransformers:
 class Judge:
     """Qwen3-Reranker as its model card runs it: left-padded, "yes" against "no" at the end."""
 
-    def __init__(self, folder, precision):
+    def __init__(self, folder, precision, device="cpu"):
         self.model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[precision], attn_implementation="sdpa").eval()
+            folder, dtype=DTYPES[precision], attn_implementation="sdpa").eval().to(device)
+        self.device = device
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         self.answers = [tokenizer.convert_tokens_to_ids(word) for word in ("no", "yes")]
 
@@ -104,7 +107,7 @@ class Judge:
         ids = [pair["ids"] for pair in pairs]
         scores = [None] * len(ids)
         for part in by_length(ids, batch_size):
-            rows, mask = padded([ids[i] for i in part], 0, left=True)
+            rows, mask = padded([ids[i] for i in part], 0, True, self.device)
             logits = self.model(input_ids=rows, attention_mask=mask, use_cache=False,
                                 logits_to_keep=0 if all_logits else 1).logits[:, -1]
             yes = logits[:, self.answers].float().log_softmax(1)[:, 1].exp()

@@ -3,20 +3,23 @@
 //! One JSON request a line, one JSON answer a line; a request that fails is answered
 //! `{"error": ...}`, and the next one is read. `benches/livedex.py` is the client.
 //!
-//! Seconds are measured here, around the forward passes alone. Inputs are token ids, in order
-//! in batches of at most `budget` tokens as the runtime makes them: what the pairs of a batch share
-//! counts once.
+//! Seconds are measured here, around the forward passes alone, until the last result is on this side.
+//! Inputs are token ids, in order in batches of at most `budget` tokens as the runtime makes them:
+//! what the pairs of a batch share counts once. A GPU has the next batch while it computes one, as the
+//! runtime feeds it.
+//!
+//! `LIVEDEX_BENCH_DEVICE` (`cuda`) says where it computes, by default on the CPU.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io::{BufRead, Write},
     path::PathBuf,
     time::Instant,
 };
 
 use livedex_model::{
-    LoadedEmbedder, LoadedReranker, Matmul,
-    backend::{ForwardError, PairTokens},
+    Device, LoadedEmbedder, LoadedReranker, Matmul,
+    backend::{ForwardError, PairTokens, Pending},
     load_embedder, load_reranker,
 };
 use serde::{Deserialize, Serialize};
@@ -29,10 +32,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn std::error::Error>;
 
+/// Batches that are begun and not waited for, at most.
+const IN_FLIGHT: usize = 2;
+
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Request {
-    /// Which precisions `load` takes, and who multiplies in f32.
+    /// Where it computes, which precisions `load` takes there, and who multiplies in f32.
     Precisions,
     /// Loads a model under a name.
     Load(Load),
@@ -106,8 +112,8 @@ impl From<Pair> for PairTokens {
     }
 }
 
-#[derive(Default)]
 struct Models {
+    device: Device,
     embedders: HashMap<String, LoadedEmbedder>,
     rerankers: HashMap<String, LoadedReranker>,
 }
@@ -115,9 +121,11 @@ struct Models {
 impl Models {
     fn answer(&mut self, request: Request) -> Result<Value, Failure> {
         match request {
-            Request::Precisions => {
-                Ok(json!({ "precisions": spec::PRECISIONS, "matmul": multiplier()? }))
-            }
+            Request::Precisions => Ok(json!({
+                "device": self.device.name(),
+                "precisions": spec::precisions(&self.device),
+                "matmul": multiplier(&self.device)?,
+            })),
             Request::Load(load) => self.load(load),
             Request::Unload { name } => {
                 self.embedders.remove(&name);
@@ -140,7 +148,7 @@ impl Models {
             }
             Request::Embed { name, ids, run } => {
                 let model = find(&mut self.embedders, &name)?;
-                timed(ids, |ids, _| ids.len(), &run, |batch| model.forward(batch))
+                timed(ids, |ids, _| ids.len(), &run, |batch| model.submit(batch))
             }
             Request::Score { name, pairs, run } => {
                 let model = find(&mut self.rerankers, &name)?;
@@ -148,13 +156,13 @@ impl Models {
                 let cost = |pair: &PairTokens, first: bool| {
                     pair.ids.len().saturating_sub(if first { 0 } else { pair.shared_prefix })
                 };
-                timed(pairs, cost, &run, |batch| model.forward(batch))
+                timed(pairs, cost, &run, |batch| model.submit(batch))
             }
         }
     }
 
     fn load(&mut self, load: Load) -> Result<Value, Failure> {
-        let mut spec = spec::model_spec(&load.folder, &load.precision)?;
+        let mut spec = spec::model_spec(&load.folder, &load.precision, &self.device)?;
         spec.adapter = load.adapter;
         spec.max_tokens = load.max_tokens;
         spec.dimension = load.dimension;
@@ -182,7 +190,10 @@ impl Models {
 }
 
 /// The library that the linear layers are computed with.
-fn multiplier() -> Result<String, Failure> {
+fn multiplier(device: &Device) -> Result<String, Failure> {
+    if device.is_asynchronous() {
+        return Ok("cuBLAS".to_owned());
+    }
     Ok(match (spec::matmul()?, livedex_onednn::library()) {
         (Matmul::Auto | Matmul::OneDnn, Ok(library)) if cfg!(target_arch = "x86_64") => {
             format!("oneDNN {}", library.version())
@@ -195,13 +206,13 @@ fn find<'a, T>(models: &'a mut HashMap<String, T>, name: &str) -> Result<&'a mut
     models.get_mut(name).ok_or_else(|| format!("no such model is loaded: {name}").into())
 }
 
-/// Runs every batch `run.times` times; answers the seconds of each time and, if asked for, the
-/// results of the last.
-fn timed<I, O: Serialize>(
+/// Runs every batch `run.times` times; answers the seconds of each time, all results included, and, if
+/// asked for, the results of the last.
+fn timed<I, O: Serialize + 'static>(
     inputs: Vec<I>,
     cost: impl Fn(&I, bool) -> usize,
     run: &Run,
-    mut forward: impl FnMut(&[I]) -> Result<Vec<O>, ForwardError>,
+    mut submit: impl FnMut(&[I]) -> Result<Pending<Vec<O>>, ForwardError>,
 ) -> Result<Value, Failure> {
     let batches = batches(inputs, cost, run.budget);
     let mut seconds = Vec::with_capacity(run.times);
@@ -209,8 +220,15 @@ fn timed<I, O: Serialize>(
     for _ in 0..run.times {
         results.clear();
         let started = Instant::now();
+        let mut begun = VecDeque::with_capacity(IN_FLIGHT);
         for batch in &batches {
-            results.extend(forward(batch)?);
+            if begun.len() == IN_FLIGHT {
+                land(&mut begun, &mut results)?;
+            }
+            begun.push_back(submit(batch)?);
+        }
+        while !begun.is_empty() {
+            land(&mut begun, &mut results)?;
         }
         seconds.push(started.elapsed().as_secs_f64());
     }
@@ -219,6 +237,17 @@ fn timed<I, O: Serialize>(
     } else {
         json!({ "seconds": seconds })
     })
+}
+
+/// Waits for the batch that was begun first.
+fn land<O>(
+    begun: &mut VecDeque<Pending<Vec<O>>>,
+    results: &mut Vec<O>,
+) -> Result<(), ForwardError> {
+    if let Some(batch) = begun.pop_front() {
+        results.extend(batch.wait()?);
+    }
+    Ok(())
 }
 
 /// In order, each of at most `budget` tokens or of one input. `cost` is the tokens of an input, as
@@ -242,7 +271,8 @@ fn batches<I>(inputs: Vec<I>, cost: impl Fn(&I, bool) -> usize, budget: usize) -
 }
 
 fn main() -> Result<(), Failure> {
-    let mut models = Models::default();
+    let device = spec::device()?;
+    let mut models = Models { device, embedders: HashMap::new(), rerankers: HashMap::new() };
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let answer = serde_json::from_str(&line?)

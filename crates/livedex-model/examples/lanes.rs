@@ -3,6 +3,8 @@
 //!
 //! Queries arrive at a fixed rate whatever the answers do (open loop), and a latency counts from
 //! the moment its query was due, so that a stall shows in every query that it delays.
+//!
+//! `LIVEDEX_BENCH_DEVICE` (`cuda`) says where it computes, by default on the CPU.
 
 #![allow(clippy::print_stdout, reason = "its only output")]
 
@@ -20,6 +22,7 @@ use livedex_core::ports::Embedder;
 use livedex_model::{
     load_embedder,
     runtime::{Runtime, RuntimeConfig},
+    scheduler::limits::DEFAULT_TOKEN_BUDGET,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::Serialize;
@@ -85,6 +88,9 @@ struct Arguments {
     /// Measurements of each kind, in turns: idle, full, idle, full.
     #[arg(long, default_value_t = 2)]
     rounds: usize,
+    /// Seconds of ingestion without queries, several batches ahead of the device; 0: not measured.
+    #[arg(long, default_value_t = 0.0)]
+    alone_seconds: f64,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -113,6 +119,8 @@ struct Report {
     full_texts_per_second: f64,
     alone_texts_per_second: f64,
     p99_ratio: f64,
+    /// Tokens per second of ingestion alone, from texts, by `--alone-seconds`.
+    ingest_tokens_per_second: Option<f64>,
 }
 
 #[tokio::main]
@@ -120,10 +128,13 @@ async fn main() -> Result<(), Failure> {
     let args = Arguments::parse();
     let config = RuntimeConfig {
         ingest_token_budget: Some(args.token_budget),
+        // The bound of both lanes.
+        token_budget: Some(args.token_budget.max(DEFAULT_TOKEN_BUDGET)),
         threads: args.threads,
         ..RuntimeConfig::default()
     };
-    let loaded = load_embedder(&spec::model_spec(&args.model, &args.precision)?)?;
+    let device = spec::device()?;
+    let loaded = load_embedder(&spec::model_spec(&args.model, &args.precision, &device)?)?;
     let runtime = Runtime::start(config, Some(loaded), None)?;
     let embedder = runtime.embedder().ok_or("the runtime has no embedder")?;
     let mut random = StdRng::seed_from_u64(1);
@@ -141,6 +152,10 @@ async fn main() -> Result<(), Failure> {
     let (mut idle, mut full) = (Vec::new(), Vec::new());
     let mut ingested = 0;
     let pool = texts(&*embedder, args.text_tokens, PRODUCERS * batch_texts, &mut random);
+    let alone = match args.alone_seconds > 0.0 {
+        true => Some(ingest_alone(&embedder, &pool, batch_texts, args.alone_seconds).await?),
+        false => None,
+    };
     for _ in 0..args.rounds {
         idle.extend(ask(&embedder, &questions, rate, args.seconds).await?);
         let ingest = Ingest::start(&embedder, &pool, batch_texts);
@@ -160,6 +175,7 @@ async fn main() -> Result<(), Failure> {
         p99_ratio: full.p99_ms / idle.p99_ms,
         full_texts_per_second: ingested as f64 / (args.seconds * args.rounds as f64),
         alone_texts_per_second: batch_texts as f64 / batch_ms * 1000.0,
+        ingest_tokens_per_second: alone,
         idle,
         full,
     };
@@ -193,6 +209,28 @@ async fn median<E>(times: usize, run: impl AsyncFn() -> Result<(), E>) -> Result
     }
     all.sort_by(f64::total_cmp);
     Ok(all[all.len() / 2])
+}
+
+/// Tokens per second of texts that go through the lane for `seconds`, once it is full.
+async fn ingest_alone(
+    embedder: &Arc<dyn Embedder>,
+    pool: &[String],
+    batch_texts: usize,
+    seconds: f64,
+) -> Result<f64, Failure> {
+    let counter = embedder.tokens();
+    // Each producer sends its part of the pool again and again, so all parts equally often.
+    let mean = pool.iter().map(|text| counter.count(text)).sum::<usize>() as f64 / pool.len() as f64;
+    let ingest = Ingest::start(embedder, pool, batch_texts);
+    ingest.wait_for(PRODUCERS * batch_texts).await;
+    let (start, before) = (Instant::now(), ingest.done.load(Ordering::Relaxed));
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    // From one end of a batch to another: a part of a batch does not count.
+    let seen = ingest.done.load(Ordering::Relaxed);
+    ingest.wait_for(seen + 1).await;
+    let (taken, done) = (start.elapsed(), ingest.done.load(Ordering::Relaxed) - before);
+    ingest.stop().await?;
+    Ok(done as f64 * mean / taken.as_secs_f64())
 }
 
 /// Asks at `rate` for `seconds`: the milliseconds of each answer from when its query was due.
@@ -291,6 +329,9 @@ fn print(report: &Report, json: bool) -> Result<(), Failure> {
             "ingest lane {name}: {} queries, p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
             lane.queries, lane.p50_ms, lane.p99_ms, lane.max_ms
         );
+    }
+    if let Some(rate) = report.ingest_tokens_per_second {
+        println!("ingestion alone: {rate:.0} tokens/s");
     }
     println!(
         "p99 {:.1} times as long; ingested {:.1} texts/s, {:.1} without queries",

@@ -1,0 +1,1 @@
+"""A visit to a machine with a GPU: correctness, then speed, in one command (visit.sh)."""
