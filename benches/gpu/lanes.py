@@ -16,16 +16,17 @@ def measure(visit, results):
             pair = lambda lane: " / ".join(
                 report.amount(found[lane][p]) for p in ("p50_ms", "p99_ms"))
             rows.append([
-                f"{budget:,}", report.amount(found["batch_ms"]), pair("idle"), pair("full"),
+                f"{budget:,}" if budget else "as measured at start", report.amount(found["batch_ms"]), pair("idle"), pair("full"),
                 report.amount(found["p99_ratio"]),
                 report.amount(found["ingest_tokens_per_second"]),
                 f"{found['full_texts_per_second'] * work.mean / found['ingest_tokens_per_second']:.0%}",
             ])
             # One by one: the section may be ended.
             results.figure("lanes", reports)
-    best = min(reports.values(), key=lambda r: r["p99_ratio"])
-    results.figure("lanes_p99_ratio", best["p99_ratio"])
-    results.figure("lanes_idle_p50_ms", best["idle"]["p50_ms"])
+    # What a user gets who sets nothing.
+    default = reports[work.lane_budgets[0]]
+    results.figure("lanes_p99_ratio", default["p99_ratio"])
+    results.figure("lanes_idle_p50_ms", default["idle"]["p50_ms"])
     results.figure("runtime_tokens_per_second",
                    max(r["ingest_tokens_per_second"] for r in reports.values()))
     results.table(

@@ -82,7 +82,8 @@ def inside(section, visit, results):
         results.end("failed" if results.data["failed"] else "ok")
     except Exception as error:  # noqa: BLE001: it is what was found
         traceback.print_exc()
-        results.end("failed", f"{type(error).__name__}: {error}"[:500])
+        # The first line: the log has the others.
+        results.end("failed", f"{type(error).__name__}: {error}".splitlines()[0][:200])
 
 
 def end(process):

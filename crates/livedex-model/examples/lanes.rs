@@ -39,6 +39,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// batches ahead of the device.
 const PRODUCERS: usize = 4;
 
+/// Tokens that a producer sends at once where the runtime chooses the budget: as many as a large GPU
+/// wants, which others cut into several batches.
+const UNCHOSEN_BATCH: usize = 8192;
+
 /// What texts are made of.
 const WORDS: [&str; 16] = [
     "stream",
@@ -70,7 +74,8 @@ struct Arguments {
     /// CPU threads; 0: all cores.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Tokens of one ingest batch.
+    /// Tokens of one ingest batch; 0: as the runtime has it by default, which a GPU measures at start
+    /// (the log says what it found).
     #[arg(long, default_value_t = 1024)]
     token_budget: usize,
     /// Tokens of one ingested text, about.
@@ -110,7 +115,7 @@ struct Report {
     rate: f64,
     /// One query at a time, nothing else running.
     query_ms: f64,
-    /// A full ingest batch, nothing else running.
+    /// A full ingest batch, or what is sent for one, nothing else running.
     batch_ms: f64,
     batch_texts: usize,
     idle: Latencies,
@@ -126,10 +131,12 @@ struct Report {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let args = Arguments::parse();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let chosen = (args.token_budget > 0).then_some(args.token_budget);
     let config = RuntimeConfig {
-        ingest_token_budget: Some(args.token_budget),
+        ingest_token_budget: chosen,
         // The bound of both lanes.
-        token_budget: Some(args.token_budget.max(DEFAULT_TOKEN_BUDGET)),
+        token_budget: chosen.map(|tokens| tokens.max(DEFAULT_TOKEN_BUDGET)),
         threads: args.threads,
         ..RuntimeConfig::default()
     };
@@ -139,7 +146,8 @@ async fn main() -> Result<(), Failure> {
     let embedder = runtime.embedder().ok_or("the runtime has no embedder")?;
     let mut random = StdRng::seed_from_u64(1);
 
-    let batch_texts = (args.token_budget / (args.text_tokens + 2)).max(1);
+    let batch_tokens = chosen.unwrap_or(UNCHOSEN_BATCH);
+    let batch_texts = (batch_tokens / (args.text_tokens + 2)).max(1);
     let batch = texts(&*embedder, args.text_tokens, batch_texts, &mut random);
     let questions = texts(&*embedder, args.query_tokens, 64, &mut random);
     let batch_ms =
@@ -220,7 +228,8 @@ async fn ingest_alone(
 ) -> Result<f64, Failure> {
     let counter = embedder.tokens();
     // Each producer sends its part of the pool again and again, so all parts equally often.
-    let mean = pool.iter().map(|text| counter.count(text)).sum::<usize>() as f64 / pool.len() as f64;
+    let mean =
+        pool.iter().map(|text| counter.count(text)).sum::<usize>() as f64 / pool.len() as f64;
     let ingest = Ingest::start(embedder, pool, batch_texts);
     ingest.wait_for(PRODUCERS * batch_texts).await;
     let (start, before) = (Instant::now(), ingest.done.load(Ordering::Relaxed));

@@ -43,8 +43,15 @@ pub(crate) struct EmbedCase {
     pub(crate) cls: Vec<f32>,
 }
 
+/// This crate's folder. Cargo says at run time where it is; so does whoever runs this program on another
+/// machine than it was built on.
+pub(crate) fn crate_folder() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+}
+
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    crate_folder().join("fixtures").join(name)
 }
 
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> T {

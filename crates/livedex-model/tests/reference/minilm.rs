@@ -4,7 +4,7 @@
 //! (`~/.cache/livedex` by default). Without it the tests say so and pass, unless
 //! `LIVEDEX_REQUIRE_ALL=1`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use livedex_model::ModelSpec;
 use serde::Deserialize;
@@ -67,7 +67,7 @@ struct Pair {
 #[test]
 fn the_default_reranker_gives_its_golden_scores() {
     let Some(folder) = minilm() else { return };
-    let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/livedex-rerank-minilm");
+    let adapter = crate_folder().join("../../models/livedex-rerank-minilm");
     let pairs: Vec<Pair> = read(&adapter.join("golden.json"));
     let cases: Vec<PairCase> = pairs
         .into_iter()
