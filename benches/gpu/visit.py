@@ -18,8 +18,8 @@ import transformers
 from .. import machine
 from ..checkpoints import Checkpoints
 from ..livedex import Livedex
-from . import (aims, embed, facts, lanes, latency, models, parity, replay, rerank, sections, suites,
-               work)
+from . import (aims, embed, facts, lanes, latency, models, parity, replay, rerank, sanitizer, sections,
+               suites, work)
 
 # Names, what runs, and the seconds it may take at most.
 SECTIONS = {
@@ -36,6 +36,7 @@ SECTIONS = {
     "replay-4b": (replay.medium, 30),
     "embed-4b": (embed.medium, 90),
     "parity-untied": (parity.untied, 70),
+    "sanitizer": (sanitizer.run, 100),
 }
 # A section that would have less is not begun.
 LEAST_SECONDS = 15

@@ -1,0 +1,88 @@
+"""`python3 -m unittest benches.gpu.test_sections`: one section must not take the others with it. Needs no
+torch."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import types
+import unittest
+
+from . import sections
+
+
+def good(visit, results):
+    results.figure("answer", 42)
+
+
+def wrong(visit, results):
+    results.failed("an answer")
+
+
+def raises(visit, results):
+    results.figure("first", 1)
+    raise ValueError("of two lines\nof which one is told")
+
+
+def dies(visit, results):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hangs(visit, results):
+    results.figure("first", 1)
+    # What a hung kernel does to its process: it hears of nothing, and neither does its child.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen(["sleep", "600"])
+    (visit.folder / "child").write_text(str(child.pid))
+    child.wait()
+
+
+def is_running(pid):
+    """Whether there is such a process, and not only its exit code."""
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+class Sections(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.visit = types.SimpleNamespace(folder=pathlib.Path(folder.name))
+
+    def run_section(self, section, limit=30):
+        return sections.run(section.__name__, section, self.visit, limit)
+
+    def test_a_section_is_ok_only_if_nothing_failed(self):
+        found = self.run_section(good)
+        self.assertEqual((found["status"], found["figures"]), ("ok", {"answer": 42}))
+        found = self.run_section(wrong)
+        self.assertEqual((found["status"], found["failed"]), ("failed", ["an answer"]))
+
+    def test_what_was_found_before_an_error_stays(self):
+        found = self.run_section(raises)
+        self.assertEqual(found["status"], "failed")
+        self.assertEqual(found["error"], "ValueError: of two lines")
+        self.assertEqual(found["figures"], {"first": 1})
+
+    def test_a_process_that_dies_is_a_failure(self):
+        found = self.run_section(dies)
+        self.assertEqual((found["status"], found["error"]), ("failed", "the process ended with -9"))
+
+    def test_a_section_that_hangs_is_ended_with_what_it_started(self):
+        sections.GRACE = 1
+        found = self.run_section(hangs, limit=2)
+        self.assertEqual((found["status"], found["figures"]), ("out of time", {"first": 1}))
+        child = int((self.visit.folder / "child").read_text())
+        deadline = time.monotonic() + 10
+        while is_running(child):
+            self.assertLess(time.monotonic(), deadline, "what it started is still there")
+            time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    unittest.main()
