@@ -39,7 +39,7 @@ PARITY ?=
 FUZZ ?= decoding chunking filtering watermark
 FUZZ_SECONDS ?= 60
 
-.PHONY: help preflight build cuda demo eval test test-deps test-crash test-cuda lint lint-cuda ci bench bench-parity bench-ingest bench-queries bench-fusion bench-deps fuzz clean
+.PHONY: help preflight build cuda demo eval test test-deps test-crash test-cuda lint lint-cuda ci bench bench-parity bench-gpu bench-ingest bench-queries bench-fusion bench-deps fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,7 @@ lint: preflight ## formatting, clippy, documentation, licences
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 	python3 -m compileall -q benches crates/livedex-model/fixtures crates/livedex-eval/fixtures examples/python
+	python3 -m unittest -q benches.gpu.test_aims benches.gpu.test_sections
 	$(MAKE) lint-cuda
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: cargo deny (cargo install --locked cargo-deny)"; fi
@@ -130,6 +131,11 @@ bench: bench-deps ## speed beside transformers, 20 minutes (BENCH="--only embed 
 
 bench-parity: bench-deps ## numbers beside transformers on the real shapes, 12 minutes
 	LIVEDEX_MINILM="$(MINILM)" $(BENCH_PYTHON) -m benches.parity --examples "$(EXAMPLES)" $(PARITY)
+
+# The Python has torch for CUDA, and CUDA_COMPUTE_CAP is the GPU's.
+bench-gpu: $(BENCH_PYTHON) ## numbers and speed on this machine's NVIDIA GPU, 10 minutes once it is built
+	benches/gpu/pack.sh .livedex/gpu
+	LIVEDEX_BENCH_PYTHON="$(BENCH_PYTHON)" benches/gpu/visit.sh .livedex/gpu .livedex/bench/gpu $(BENCH)
 
 bench-queries: test-deps ## what the service costs, and what it does with too many requests, 5 minutes
 	$(CARGO) build $(CARGO_FLAGS) --release --workspace --bin livedex-query-worker

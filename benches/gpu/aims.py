@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from .. import machine, report
+from .. import report
 
 MISSING = "not measured"
 
@@ -79,12 +79,20 @@ def row(aim, figures):
             "yes" if met else "no"]
 
 
+def sentence(here):
+    """Where and with what; the GPU is in the section `facts`."""
+    return (f"{here['date']}. {here['processor']['model']}, {here['threads']} cores, load average "
+            f"{here['load']} at the start. Livedex {here['livedex']}, rustc {here['rustc']}; "
+            f"torch {here['torch']}, transformers {here['transformers']}, sentence-transformers "
+            f"{here['sentence-transformers']}, Python {here['python']}.")
+
+
 def page(whole):
     """The results as markdown."""
     figures = {}
     for section in whole["sections"]:
         figures |= section["figures"]
-    lines = ["# Visit to a GPU", "", machine.sentence(whole["machine"]), ""]
+    lines = ["# Visit to a GPU", "", sentence(whole["machine"]), ""]
     if whole["tiny"]:
         lines += ["**A dry run**: tiny shapes, an emulator for the GPU, and torch on the CPU. It shows "
                   "that every section runs; its speeds say nothing.", ""]

@@ -3,7 +3,7 @@
 #
 # Builds what visit.sh needs on a machine with a GPU, and livedex itself, on a machine that needs neither a GPU nor CUDA
 # (deploy/cuda/toolchain.sh), and puts it into OUT, stripped and compressed. PROFILE is one of cargo's, by default
-# release. PROGRAM is among livedex, forward, lanes and reference; all if none is named.
+# release. PROGRAM is among livedex, forward, lanes, reference and whole; all if none is named.
 #
 # Everything that travels, this repository included, should be below 64 MiB, and livedex below 50 MB: the sizes are said.
 set -euo pipefail
@@ -12,7 +12,7 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 profile=${2:-release}
 shift $(($# > 1 ? 2 : 1))
-programs=${*:-livedex forward lanes reference}
+programs=${*:-livedex forward lanes reference whole}
 cd "$(dirname "$0")/../.."
 
 environment=$(deploy/cuda/toolchain.sh)
@@ -34,14 +34,19 @@ for program in $programs; do
     case $program in
     forward | lanes) chosen+=(--example "$program") ;;
     reference) chosen+=(--test "$program") ;;
-    livedex) ;;
-    *) echo "pack.sh: $program is none of livedex, forward, lanes, reference" >&2; exit 2 ;;
+    livedex | whole) ;;
+    *) echo "pack.sh: $program is none of livedex, forward, lanes, reference, whole" >&2; exit 2 ;;
     esac
 done
 built=
 [ ${#chosen[@]} = 0 ] || built=$(build --package livedex-model --features cuda "${chosen[@]}")
 case " $programs " in
 *" livedex "*) built="$built $(build --package livedex --features cuda --bin livedex)" ;;
+esac
+case " $programs " in
+*" whole "*)
+    built="$built $(build --package livedex-tests --features livedex-model/cuda --example whole)"
+    ;;
 esac
 
 rm -f "$out"/*.xz
@@ -55,6 +60,9 @@ for path in $built; do
     echo "$name: $((bytes / 1000000)) MB, $(($(stat -c %s "$out/$name.xz") >> 20)) MiB packed"
     [ "$name" != livedex ] || [ "$bytes" -le 50000000 ] || echo "$name is larger than 50 MB" >&2
 done
+changes=$(git status --porcelain --untracked-files=no)
+printf '{"livedex": "%s%s, %s profile", "rustc": "%s"}\n' "$(git rev-parse --short=10 HEAD)" \
+    "${changes:+ with changes}" "$profile" "$(rustc --version | cut -d" " -f2-)" >"$out/built.json"
 repository=$(git ls-files -z | xargs -0 stat -c %s | awk '{ n += $1 } END { print n }')
 packed=$(cat "$out"/*.xz | wc -c)
 echo "all of it: $((packed >> 20)) MiB and a repository of $((repository >> 20)) MiB"

@@ -2,7 +2,7 @@
 
 import statistics
 
-from .. import report, rounds
+from .. import rounds
 from ..livedex import plain
 from ..peers import Judge
 from ..texts import Texts

@@ -18,8 +18,8 @@ import transformers
 from .. import machine
 from ..checkpoints import Checkpoints
 from ..livedex import Livedex
-from . import (aims, embed, facts, lanes, latency, models, parity, replay, rerank, sanitizer, sections,
-               suites, work)
+from . import (aims, embed, facts, lanes, latency, models, parity, pipeline, replay, rerank,
+               sanitizer, sections, suites, work)
 
 # Names, what runs, and the seconds it may take at most.
 SECTIONS = {
@@ -33,6 +33,7 @@ SECTIONS = {
     "rerank": (rerank.measure, 80),
     "latency": (latency.measure, 40),
     "lanes": (lanes.measure, 100),
+    "pipeline": (pipeline.measure, 90),
     "replay-4b": (replay.medium, 30),
     "embed-4b": (embed.medium, 90),
     "parity-untied": (parity.untied, 70),
@@ -56,8 +57,6 @@ class Visit:
     work: work.Work
     tiny: bool
     threads: int
-    # What earlier sections found.
-    figures: dict
 
     def environment(self, **more):
         """What our programs need to compute on the GPU."""
@@ -74,7 +73,7 @@ class Visit:
 def arguments():
     parser = argparse.ArgumentParser(prog="visit.sh", description=__doc__)
     parser.add_argument("binaries", type=pathlib.Path,
-                        help="the folder that pack.sh filled, or one with forward, lanes and reference")
+                        help="the folder that pack.sh filled, or one with forward, lanes, reference and whole")
     parser.add_argument("out", type=pathlib.Path, help="gets visit.json and visit.md")
     parser.add_argument("--folder", type=pathlib.Path, required=True,
                         help="for checkpoints: 16 GB, in memory if possible")
@@ -82,7 +81,8 @@ def arguments():
     parser.add_argument("--tiny", action="store_true",
                         help="tiny shapes, and torch on the CPU: whether everything runs")
     parser.add_argument("--only", help=f"sections: {','.join(SECTIONS)}")
-    parser.add_argument("--seconds", type=float, default=560, help="for everything")
+    parser.add_argument("--seconds", type=float, default=540,
+                        help="for everything but loading torch")
     options = parser.parse_args()
     options.only = options.only.split(",") if options.only else list(SECTIONS)
     if unknown := set(options.only) - set(SECTIONS):
@@ -104,9 +104,12 @@ def main():
         torch="cpu" if options.tiny else "cuda",
         libraries=[options.libraries] if options.libraries else facts.libraries(),
         work=work.TINY if options.tiny else work.GPU,
-        tiny=options.tiny, threads=machine.cores(), figures={})
-    whole = {"tiny": options.tiny, "machine": machine.describe(visit.threads, "cuBLAS"),
-             "sections": []}
+        tiny=options.tiny, threads=machine.cores())
+    here = machine.describe(visit.threads, "cuBLAS")
+    if (built := options.binaries / "built.json").exists():
+        # The programs may be of another checkout than this one, which may be no checkout at all.
+        here |= json.loads(built.read_text())
+    whole = {"tiny": options.tiny, "machine": here, "sections": []}
     for name in SECTIONS:
         if name not in options.only:
             continue
@@ -117,7 +120,6 @@ def main():
                      "tables": [], "figures": {}, "failed": []}
         else:
             found = sections.run(name, section, visit, min(limit, left))
-        visit.figures |= found["figures"]
         whole["sections"].append(found)
         whole["seconds"] = round(time.monotonic() - started, 1)
         # Each time: whoever ends this before its end has what there is.

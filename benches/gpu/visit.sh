@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# visit.sh BINARIES OUT [--tiny] [--only SECTIONS] [--seconds N]
+# visit.sh BINARIES OUT [--tiny] [--only SECTIONS] [--seconds N]     (paths from the root of the repository)
 #
 # Everything that is to be known about a GPU in less than ten minutes: correctness first, then speed
 # beside transformers and sentence-transformers. BINARIES is what pack.sh filled. OUT gets visit.json (every
@@ -25,6 +25,7 @@ trap 'rm -rf "$folder"' EXIT
 # What was packed for the way is unpacked.
 if compgen -G "$binaries/*.xz" >/dev/null; then
     mkdir "$folder/bin"
+    cp "$binaries/built.json" "$folder/bin"
     for packed in "$binaries"/*.xz; do
         name=$(basename "$packed" .xz)
         "$python" -c 'import lzma, shutil, sys

@@ -38,6 +38,9 @@ class Work:
     lane_budgets: tuple[int, ...]
     lane_seconds: float
     lane_rate: float
+    # Documents of a round through the whole pipeline, and the tokens of its batches (0: as measured).
+    documents: int
+    pipeline_budget: int
     # Tokens of the batches whose matrix products are replayed.
     replayed: tuple[int, ...]
     # Numbers of a side of the square product, and bytes that are copied.
@@ -52,6 +55,7 @@ GPU = Work(
     budgets=(2048, 4096, 8192, 16384, 32768, 65536), batch_sizes=(32, 128, 256),
     candidates=100, candidate_tokens=200, rounds=3, queries=300,
     lane_budgets=(0, 2048, 16384), lane_seconds=8, lane_rate=40,
+    documents=1500, pipeline_budget=0,
     replayed=(2048, 8192, 32768, 65536), square=8192, copied=4 << 30,
 )
 # The emulator computes some thousand tokens a second, and what the runtime measures at start has up to 65,536.
@@ -62,5 +66,6 @@ TINY = Work(
     budgets=(64, 128), batch_sizes=(2, 6),
     candidates=3, candidate_tokens=12, rounds=2, queries=5,
     lane_budgets=(64,), lane_seconds=2, lane_rate=1,
+    documents=3, pipeline_budget=512,
     replayed=(64,), square=64, copied=1 << 20,
 )

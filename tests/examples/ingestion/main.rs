@@ -15,6 +15,7 @@ mod embedders;
 mod fresh;
 mod piped;
 mod table;
+mod times;
 
 use std::{path::PathBuf, sync::Arc};
 

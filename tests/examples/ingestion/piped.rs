@@ -1,17 +1,13 @@
 //! The production source, pipeline and store over a topic and a collection of their own.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use async_trait::async_trait;
+use anyhow::{Result, ensure};
 use livedex_core::{
     chunk::Chunker,
     document::Change,
     limits::DEFAULT_MAX_DOCUMENT_BYTES,
-    ports::{Acknowledger, Embedder, FinishedRecord, RecordSource, ServiceError, SourceEvent},
+    ports::{Embedder, RecordSource},
 };
 use livedex_ingest::{Pipeline, PipelineConfig, Progress, Summary};
 use livedex_kafka::{
@@ -22,7 +18,10 @@ use livedex_testkit::topic;
 use livedex_wire::document::NativeDecoder;
 use tokio_util::sync::CancellationToken;
 
-use crate::Bench;
+use crate::{
+    Bench,
+    times::{Timed, Times},
+};
 
 const PARTITIONS: i32 = 4;
 const LEAVE: Duration = Duration::from_secs(10);
@@ -103,54 +102,5 @@ impl Pipe {
     /// Drops the collection, so that the next round meets the server as this one did.
     pub(crate) async fn remove(self) -> Result<()> {
         Ok(self.collection.milvus().drop_collection().await?)
-    }
-}
-
-/// When the first record came and the last one was finished.
-#[derive(Default)]
-pub(crate) struct Times(Mutex<(Option<Instant>, Option<Instant>)>);
-
-impl Times {
-    fn note(&self, note: impl FnOnce(&mut (Option<Instant>, Option<Instant>))) {
-        note(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn seconds(&self) -> Result<f64> {
-        let mut times = (None, None);
-        self.note(|noted| times = *noted);
-        let first = times.0.context("no record came")?;
-        Ok((times.1.context("no record was finished")? - first).as_secs_f64())
-    }
-}
-
-struct Timed {
-    source: KafkaSource,
-    times: Arc<Times>,
-}
-
-#[async_trait]
-impl RecordSource for Timed {
-    async fn next(&mut self) -> Option<Result<SourceEvent, ServiceError>> {
-        let event = self.source.next().await;
-        if let Some(Ok(SourceEvent::Records(_))) = &event {
-            self.times.note(|times| times.0 = times.0.or_else(|| Some(Instant::now())));
-        }
-        event
-    }
-
-    fn acknowledger(&self) -> Arc<dyn Acknowledger> {
-        Arc::new(TimedEnd { inner: self.source.acknowledger(), times: self.times.clone() })
-    }
-}
-
-struct TimedEnd {
-    inner: Arc<dyn Acknowledger>,
-    times: Arc<Times>,
-}
-
-impl Acknowledger for TimedEnd {
-    fn finish(&self, record: &FinishedRecord) {
-        self.inner.finish(record);
-        self.times.note(|times| times.1 = Some(Instant::now()));
     }
 }
