@@ -55,7 +55,7 @@ GPU = Work(
     budgets=(2048, 4096, 8192, 16384, 32768, 65536), batch_sizes=(32, 128, 256),
     candidates=100, candidate_tokens=200, rounds=3, queries=300,
     lane_budgets=(0, 2048, 16384), lane_seconds=8, lane_rate=40,
-    documents=1500, pipeline_budget=0,
+    documents=500, pipeline_budget=0,
     replayed=(2048, 8192, 32768, 65536), square=8192, copied=4 << 30,
 )
 # The emulator computes some thousand tokens a second, and what the runtime measures at start has up to 65,536.

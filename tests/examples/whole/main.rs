@@ -52,7 +52,9 @@ fn main() -> Result<()> {
     let (documents, rounds, budget): (usize, usize, usize) =
         (documents.parse()?, rounds.parse()?, budget.parse()?);
     let choice = match std::env::var("LIVEDEX_BENCH_DEVICE") {
-        Ok(name) => name.parse().map_err(|why| anyhow!("LIVEDEX_BENCH_DEVICE {why}"))?,
+        Ok(name) => {
+            name.parse::<DeviceChoice>().map_err(|why| anyhow!("LIVEDEX_BENCH_DEVICE {why}"))?
+        }
         Err(_) => DeviceChoice::Cpu,
     };
     let device = Device::open(choice, Attention::default())?;
