@@ -51,6 +51,7 @@ pub(super) async fn check(config: &Config, args: &ModelArgs) -> anyhow::Result<E
 /// What was found out.
 struct Checked {
     model: Description,
+    device: String,
     load_seconds: f64,
     speed: Speed,
     query: String,
@@ -78,7 +79,8 @@ impl Checked {
         let outcome = try_out(&mut model, &query, &text)
             .with_context(|| format!("{} loads but does not run", description.name))?;
         let speed = speed::measure(&mut model)?;
-        Ok(Self { model: description, load_seconds, speed, query, text, outcome })
+        let device = spec.device.name().to_owned();
+        Ok(Self { model: description, device, load_seconds, speed, query, text, outcome })
     }
 
     fn json(&self) -> Value {
@@ -108,6 +110,7 @@ impl Checked {
                 "f32": model.memory.f32, "bf16": model.memory.bf16, "q8_0": model.memory.q8_0,
             },
             "fingerprint": model.fingerprint,
+            "device": self.device,
             "load_seconds": self.load_seconds,
             "speed": {
                 "tokens_per_second": self.speed.tokens_per_second,
@@ -157,6 +160,7 @@ impl Checked {
                 ),
             ),
             ("fingerprint", model.fingerprint.clone()),
+            ("device", self.device.clone()),
             ("loaded in", format!("{:.1} s", self.load_seconds)),
             (
                 "speed",
