@@ -13,5 +13,5 @@ eval "$environment"
 cargo build --locked --release --package livedex --features cuda "$@"
 
 binary=${CARGO_TARGET_DIR:-target}/release/livedex
-strip --strip-debug "$binary"
+strip "$binary"
 echo "$binary: $(($(stat -c %s "$binary") >> 20)) MB, for compute capability $CUDA_COMPUTE_CAP"

@@ -29,19 +29,22 @@ cudarc=$(cd "$here/../.." && cargo metadata --format-version 1 --features livede
     python3 -c 'import json, os, sys
 print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == "cudarc"))')
 home=$cache/home
-if ! cmp -s "$here/loaders.py" "$home/loaders.py" || [ "$(cat "$home/cudarc" 2>/dev/null)" != "$cudarc" ]; then
+made="$cudarc $(cat "$here/loaders.py" "$here/nvcc.sh" | sha256sum)"
+if [ "$(cat "$home/made" 2>/dev/null)" != "$made" ]; then
     rm -rf "$home"
-    mkdir -p "$home/lib64"
+    mkdir -p "$home/bin" "$home/lib64"
     python3 "$here/loaders.py" "$cudarc" "$home/lib64" >&2
     # candle's kernels use the runtime library; the static one opens the driver by itself.
     ln -s "$cu/lib/libcudart_static.a" "$home/lib64/libcudart.a"
-    ln -s "$cu/bin" "$cu/include" "$cu/nvvm" "$home/"
-    cp "$here/loaders.py" "$home/loaders.py"
-    echo "$cudarc" > "$home/cudarc"
+    ln -s "$cu/include" "$cu/nvvm" "$home/"
+    sed "s|@NVCC@|'$cu/bin/nvcc'|" "$here/nvcc.sh" > "$home/bin/nvcc"
+    chmod +x "$home/bin/nvcc"
+    echo "$made" > "$home/made"
 fi
 
 cat <<EOF
-export PATH='$cu/bin':"\$PATH"
+export PATH='$home/bin':"\$PATH"
+export NVCC='$home/bin/nvcc'
 export CUDA_HOME='$home'
 export CUDARC_CUDA_VERSION=13000
 export CUDA_COMPUTE_CAP=\${CUDA_COMPUTE_CAP:-90}

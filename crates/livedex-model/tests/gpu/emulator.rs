@@ -1,6 +1,7 @@
 //! The emulated driver, and this program again under it.
 
 use std::{
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -25,7 +26,7 @@ impl Emulator {
         if Command::new(&compiler).arg("--version").output().is_err() {
             let required = std::env::var("LIVEDEX_REQUIRE_ALL").is_ok_and(|value| value == "1");
             assert!(!required, "LIVEDEX_REQUIRE_ALL=1, but there is no C++ compiler");
-            println!("skipped: there is no C++ compiler");
+            let _ = writeln!(std::io::stderr(), "skipped: there is no C++ compiler");
             return None;
         }
         let script =
