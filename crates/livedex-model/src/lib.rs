@@ -1,7 +1,8 @@
 //! The models: text to token ids, token ids to vectors and probabilities.
 //!
 //! - [`spec`]: what a configuration says about a model
-//! - [`device`]: the CPU or a GPU
+//! - [`choice`]: where models compute, as a configuration says it
+//! - [`device`]: the CPU or a GPU, open
 //! - [`backend`]: the seam between forward passes and the runtime
 //! - [`runtime`]: loaded models in, `Embedder` and `Reranker` out
 //! - [`scheduler`]: the device thread, its two lanes and its bounds
@@ -19,6 +20,7 @@
 //! and `kernels` (what each device does in its own way), `embed` and `rerank` the backends.
 
 pub mod backend;
+pub mod choice;
 pub mod describe;
 pub mod device;
 pub mod error;
@@ -50,8 +52,9 @@ mod tokenize;
 mod weights;
 
 pub use backend::{LoadedEmbedder, LoadedReranker};
+pub use choice::{Attention, DeviceChoice};
 pub use describe::{Description, Model, Role, inspect};
-pub use device::{Attention, Device, DeviceChoice};
+pub use device::Device;
 pub use error::LoadError;
 pub use load::{load_embedder, load_reranker};
 pub use precision::{Matmul, Precision};

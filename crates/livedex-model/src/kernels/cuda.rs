@@ -6,7 +6,7 @@ use livedex_cuda::{Attended, Gpu, OpenError, Transfer};
 use super::{Activation, Heads, Kernels, Mask, Norm, Numbers, Rope, Spans, unfused};
 use crate::{
     backend::{Memory, Pending},
-    device::Attention,
+    choice::Attention,
     packed::forward_error,
 };
 

@@ -104,7 +104,7 @@ mod tests {
         };
         let plain = spec("model = 'a/b'");
         assert_eq!((plain.prompt_form, plain.long_documents), (None, LongDocuments::BestPart));
-        assert_eq!((plain.precision, plain.matmul), (Precision::F32, Matmul::Candle));
+        assert_eq!((plain.precision, plain.matmul), (Precision::Auto, Matmul::Candle));
         let set = spec(
             "model = 'a/b'\nprecision = 'q8_0'\nprompt_form = 'two-newlines'\nlong_documents = 'truncate'\n",
         );
