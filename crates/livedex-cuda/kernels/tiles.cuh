@@ -25,29 +25,42 @@ static __device__ __forceinline__ const bf16 *in_tile(const bf16 *tile, u32 row,
     return in_tile<D>(const_cast<bf16 *>(tile), row, chunk);
 }
 
+// A thread's part of a tile that is copied: one chunk of every so many rows, which is at the same place of each of them.
+template <int D> struct Column {
+    static constexpr u32 CHUNKS = D / WIDE;
+    static constexpr u32 STEP = THREADS / CHUNKS;
+    static_assert(STEP % (D == 32 ? 16 : 8) == 0, "chunks would change places from step to step");
+    const u32 row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+};
+
 // Starts to copy a tile's rows; those from `present` on are zeros.
 template <int D>
 static __device__ __forceinline__ void start_rows(bf16 *tile, const bf16 *from, u32 ld, u32 present) {
-    constexpr u32 CHUNKS = D / WIDE;
+    const Column<D> column;
+    bf16 *const to = in_tile<D>(tile, column.row, column.chunk);
+    const bf16 *at = from + at_row(column.row, ld) + column.chunk * WIDE;
+    const size_t step = at_row(column.STEP, ld);
 #pragma unroll
-    for (u32 i = threadIdx.x; i < TILE * CHUNKS; i += THREADS) {
-        const u32 row = i / CHUNKS, chunk = i % CHUNKS;
-        const bool there = row < present;
-        copy_async(in_tile<D>(tile, row, chunk), from + at_row(there ? row : 0, ld) + chunk * WIDE, there);
+    for (u32 row = 0; row < TILE; row += column.STEP) {
+        const bool there = row + column.row < present;
+        copy_async(to + row * D, there ? at : from, there);
+        at += step;
     }
 }
 
 // Writes the first `rows` rows of a tile.
 template <int D>
 static __device__ __forceinline__ void write_rows(bf16 *to, u32 ld, const bf16 *tile, u32 rows) {
-    constexpr u32 CHUNKS = D / WIDE;
+    const Column<D> column;
+    const bf16 *const from = in_tile<D>(tile, column.row, column.chunk);
+    bf16 *at = to + at_row(column.row, ld) + column.chunk * WIDE;
+    const size_t step = at_row(column.STEP, ld);
 #pragma unroll
-    for (u32 i = threadIdx.x; i < TILE * CHUNKS; i += THREADS) {
-        const u32 row = i / CHUNKS, chunk = i % CHUNKS;
-        if (row < rows) {
-            *reinterpret_cast<uint4 *>(to + at_row(row, ld) + chunk * WIDE) =
-                *reinterpret_cast<const uint4 *>(in_tile<D>(tile, row, chunk));
+    for (u32 row = 0; row < TILE; row += column.STEP) {
+        if (row + column.row < rows) {
+            *reinterpret_cast<uint4 *>(at) = *reinterpret_cast<const uint4 *>(from + row * D);
         }
+        at += step;
     }
 }
 
