@@ -99,7 +99,10 @@ impl Gpu {
         if found < CUDA {
             return Err(OpenError::Driver { found });
         }
-        let count = CudaContext::device_count().unwrap_or(0);
+        let count = match CudaContext::device_count() {
+            Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => 0,
+            count => count?,
+        };
         if ordinal >= usize::try_from(count).unwrap_or(0) {
             return Err(OpenError::Ordinal { ordinal, count });
         }
@@ -115,6 +118,9 @@ impl Gpu {
         // there is nothing for events between streams to order.
         unsafe { device.disable_event_tracking() };
         keep_freed_memory(&context)?;
+        // It stays open until the process ends: cudarc panics where closing fails, which it does on a GPU that a
+        // kernel has brought down, and what had happened would not be told.
+        std::mem::forget(device.clone());
         // A thread that waits sleeps, for the cores are needed to tokenize.
         context.set_blocking_synchronize()?;
         Ok(Self { device, context, name })

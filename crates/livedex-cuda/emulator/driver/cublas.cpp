@@ -40,7 +40,7 @@ API cublasStatus_t cublasCreate_v2(cublasHandle_t *handle) {
 
 API cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
     delete handle;
-    return CUBLAS_STATUS_SUCCESS;
+    return livedex_emulator_ready() ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_INITIALIZED;
 }
 
 API cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, CUstream stream) {

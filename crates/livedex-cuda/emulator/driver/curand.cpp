@@ -20,7 +20,7 @@ API curandStatus_t curandCreateGenerator(curandGenerator_t *generator, int) {
 
 API curandStatus_t curandDestroyGenerator(curandGenerator_t generator) {
     delete generator;
-    return CURAND_STATUS_SUCCESS;
+    return livedex_emulator_ready() ? CURAND_STATUS_SUCCESS : CURAND_STATUS_INITIALIZATION_FAILED;
 }
 
 API curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t generator, unsigned long long seed) {

@@ -71,6 +71,7 @@ fn a_device_that_fails_or_hangs_ends_the_process_with_its_reason() {
         failed.text.contains("dead: ") && failed.text.contains("ILLEGAL_ADDRESS"),
         "{failed:?}"
     );
+    assert!(!failed.text.contains("panicked"), "{failed:?}");
     let started = Instant::now();
     let hung = run("embed", emulator.folder(), &[("LIVEDEX_EMULATOR_HANG", "40")]);
     assert!(hung.text.contains("dead: ") && hung.text.contains("tokens"), "{hung:?}");
