@@ -1,7 +1,8 @@
 #!/bin/sh
 # NVIDIA's compiler, but for what of candle's kernels nothing here calls: those for quantised weights and mixtures of
-# experts, for convolutions and for sorting. They would take most of the build's time and half of the binary. Functions
-# that the linker wants end the program; kernels are missing when they are looked up by name.
+# experts, for sums and products of two tensors, for convolutions and for sorting. They would take most of the build's
+# time and half of the binary. Functions that the linker wants end the program; kernels are missing when they are looked
+# up by name.
 #
 # toolchain.sh puts this in the compiler's place, with @NVCC@ set.
 output= folder= source= previous=
@@ -23,7 +24,7 @@ case $source in
     sed -n 's/^ *pub fn \([A-Za-z0-9_]*\)(.*/void \1(void) { abort(); }/p' "$(dirname "$source")/ffi.rs" |
         { echo '#include <stdlib.h>'; cat; } | cc -c -x c - -o "$output"
     ;;
-*/quantized.cu | */conv.cu | */sort.cu)
+*/quantized.cu | */binary.cu | */conv.cu | */sort.cu)
     : > "$folder/$(basename "$source" .cu).ptx"
     ;;
 *)

@@ -1,4 +1,4 @@
-// Stand-ins for those of candle's own kernels that a forward pass calls beside ours: additions, and what attention
+// Stand-ins for those of candle's own kernels that a forward pass calls beside ours: casts, and what attention
 // without our kernel is made of. They do what candle's do; candle's source is not compiled here, so nothing here proves
 // it. Where a kernel has `info`, it is the tensor's sizes, then its strides; without, the tensor is contiguous.
 
@@ -33,17 +33,6 @@ __device__ inline size_t place(size_t i, size_t dims, const size_t *sizes, const
 
 #define EACH(i, count) for (size_t i = blockIdx.x * blockDim.x + threadIdx.x; i < count; i += blockDim.x * gridDim.x)
 
-// out = lhs + rhs; `info` has both sides' strides.
-#define ADD(name, T)                                                                                                    \
-    extern "C" __global__ void name(size_t count, size_t dims, const size_t *info, const T *lhs, const T *rhs, T *out) {   \
-        EACH(i, count) {                                                                                                \
-            const float left = real(lhs[place(i, dims, info, info + dims)]);                                            \
-            store(out + i, left + real(rhs[place(i, dims, info, info + 2 * dims)]));                                    \
-        }                                                                                                               \
-    }
-ADD(badd_bf16, bf16)
-ADD(badd_f32, float)
-
 // out = in, in other numbers or another order.
 #define COPY(name, From, To)                                                                                            \
     extern "C" __global__ void name(size_t count, size_t dims, const size_t *info, const From *in, To *out) {            \
@@ -56,6 +45,15 @@ COPY(cast_f32_bf16, float, bf16)
 extern "C" __global__ void affine_f32(size_t count, size_t dims, const size_t *info, const float *in, float *out,
                                       float mul, float add) {
     EACH(i, count) { out[i] = in[place(i, dims, info, info + dims)] * mul + add; }
+}
+
+// out = chosen ? yes : no; `info` has the strides of all three.
+extern "C" __global__ void where_u8_f32(size_t count, size_t dims, const size_t *info, const uint8_t *chosen,
+                                        const float *yes, const float *no, float *out) {
+    EACH(i, count) {
+        const auto at = [&](size_t operand) { return place(i, dims, info, info + (1 + operand) * dims); };
+        out[i] = chosen[at(0)] ? yes[at(1)] : no[at(2)];
+    }
 }
 
 // Rows of a contiguous matrix by their numbers.
@@ -92,5 +90,4 @@ extern "C" __global__ void softmax_f32(const float *in, float *out, int width) {
 }
 
 #undef EACH
-#undef ADD
 #undef COPY

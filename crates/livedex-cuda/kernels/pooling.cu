@@ -2,11 +2,11 @@
 
 #include "bf16.cuh"
 
-// The mean of rows firsts[s] .. firsts[s] + counts[s], its leading `dimension` numbers scaled to length 1. A block has
-// one sequence. Rows are `width` long, vectors `dimension`. A vector of length 0 becomes NaN, which the reader of the
-// numbers has to look for anyway.
+// The mean of rows firsts[s] .. firsts[s] + counts[s], its leading `dimension` numbers; scaled to length 1 if `unit`.
+// A block has one sequence. Rows are `width` long, vectors `dimension`. A vector of length 0 has no direction and
+// becomes NaN, which the reader of the numbers has to look for anyway.
 extern "C" __global__ void pool(float *out, const bf16 *x, const u32 *firsts, const u32 *counts, u32 width,
-                                u32 dimension) {
+                                u32 dimension, u32 unit) {
     const bf16 *rows = x + at_row(firsts[blockIdx.x], width);
     const u32 count = counts[blockIdx.x];
     float *to = out + at_row(blockIdx.x, dimension);
@@ -30,6 +30,9 @@ extern "C" __global__ void pool(float *out, const bf16 *x, const u32 *firsts, co
                 to[i + k] = mean;
             }
         }
+    }
+    if (!unit) {
+        return;
     }
     const float length = sqrtf(sum_of_block(squares));
     for (u32 i = threadIdx.x * WIDE; i < dimension; i += blockDim.x * WIDE) {

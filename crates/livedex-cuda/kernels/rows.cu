@@ -30,9 +30,31 @@ extern "C" __global__ void gated(bf16 *out, const bf16 *gate_up, u32 width, u32 
     }
 }
 
+// x += delta.
+extern "C" __global__ void add(bf16 *x, const bf16 *delta, u32 width) {
+    const size_t start = at_row(blockIdx.x, width);
+    for (u32 i = threadIdx.x * WIDE; i < width; i += blockDim.x * WIDE) {
+        Eight numbers = load(x + start + i);
+        const Eight more = load(delta + start + i);
+#pragma unroll
+        for (u32 k = 0; k < WIDE; k++) {
+            numbers.at[k] += more.at[k];
+        }
+        store(x + start + i, numbers);
+    }
+}
+
 // x = f(x + bias). Kind 0: identity; 1: gelu; 2: gelu by tanh; 3: relu; 4: tanh.
 extern "C" __global__ void bias_activation(bf16 *x, const bf16 *bias, u32 width, u32 kind) {
     bf16 *row = x + at_row(blockIdx.x, width);
+    // A classifier's rows have a number or two.
+    if (width % WIDE != 0) {
+        for (u32 i = threadIdx.x; i < width; i += blockDim.x) {
+            const float sum = __bfloat162float(row[i]) + __bfloat162float(bias[i]);
+            row[i] = __float2bfloat16(activation(sum, kind));
+        }
+        return;
+    }
     for (u32 i = threadIdx.x * WIDE; i < width; i += blockDim.x * WIDE) {
         Eight numbers = load(row + i);
         const Eight shift = load(bias + i);

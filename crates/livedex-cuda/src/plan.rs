@@ -16,7 +16,7 @@ pub const HEAD_DIMS: [u32; 3] = [32, 64, 128];
 pub const DOTS_THREADS: u32 = 64;
 
 /// Numbers that a thread loads at once.
-const WIDE: u32 = 8;
+pub(crate) const WIDE: u32 = 8;
 /// Threads that run in step.
 const WARP: u32 = 32;
 /// More threads than this would wait for each other at every sum.

@@ -162,6 +162,11 @@ impl Adapter {
             .filter_map(|(name, key)| self.weights.shape(key).map(|shape| (name.as_str(), shape)))
     }
 
+    /// Whether a tensor is another one with it.
+    pub(crate) fn changes(&self, name: &str) -> bool {
+        self.replacements.contains_key(name) || self.updates.contains_key(name)
+    }
+
     /// The tensor that the model is to use in place of `base`, the checkpoint's of that name.
     pub(crate) fn apply(
         &self,

@@ -119,6 +119,19 @@ impl Checkpoint {
 
     /// Reads a tensor as f32. `None` if there is none of that name.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Tensor>, LoadError> {
+        let failed = |e| LoadError::invalid(&self.files[0], format!("{name}: {e}"));
+        self.stored(name)?.map(|tensor| tensor.to_dtype(DType::F32)).transpose().map_err(failed)
+    }
+
+    /// Reads a tensor that is stored as bf16, as it is. `None` if there is none of that name.
+    pub(crate) fn bf16(&self, name: &str) -> Result<Option<Tensor>, LoadError> {
+        match self.tensors.get(name) {
+            Some(entry) if entry.dtype == Dtype::BF16 => self.stored(name),
+            _ => Ok(None),
+        }
+    }
+
+    fn stored(&self, name: &str) -> Result<Option<Tensor>, LoadError> {
         let Some(entry) = self.tensors.get(name) else {
             return Ok(None);
         };
@@ -141,7 +154,6 @@ impl Checkpoint {
             .and_then(|_| file.read_exact(&mut bytes))
             .map_err(|e| LoadError::read(path, e))?;
         Tensor::from_raw_buffer(&bytes, dtype, &entry.shape, &Device::Cpu)
-            .and_then(|t| t.to_dtype(DType::F32))
             .map(Some)
             .map_err(|e| LoadError::invalid(path, format!("{name}: {e}")))
     }

@@ -32,7 +32,7 @@ impl Linear {
         let mut matrices = Vec::new();
         let mut vectors = Vec::new();
         for (name, outputs) in names {
-            matrices.push(weights.read(&format!("{name}.weight"), (*outputs, inputs))?);
+            matrices.push(weights.read_for_place(&format!("{name}.weight"), (*outputs, inputs))?);
             if bias {
                 vectors.push(weights.read(&format!("{name}.bias"), *outputs)?);
             }
@@ -50,7 +50,7 @@ impl Linear {
         bias: bool,
     ) -> std::result::Result<Self, LoadError> {
         let all = layers * outputs;
-        let stacked = weights.read(&format!("{name}.weight"), (all, inputs))?;
+        let stacked = weights.read_for_place(&format!("{name}.weight"), (all, inputs))?;
         let matrices = stacked.chunk(layers, 0).map_err(|source| prepared(weights, source))?;
         let vector = bias.then(|| weights.read(&format!("{name}.bias"), all)).transpose()?;
         Self::new(weights, &matrices, vector.as_slice(), inputs)

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{
-    Device, Module, Result, Tensor,
+    DType, Device, Module, Result, Tensor,
     quantized::{GgmlDType, QMatMul, QTensor},
 };
 use livedex_onednn::Packed;
@@ -41,8 +41,10 @@ impl Matrix {
     pub(crate) fn new(products: Products, layers: &[Tensor], inputs: usize) -> Result<Self> {
         match products {
             Products::Quantised if inputs.is_multiple_of(QUANTISED_INPUTS) => quantise(layers),
-            Products::Candle | Products::Quantised | Products::Gpu => {
-                Ok(Self::Plain(Tensor::cat(layers, 0)?))
+            Products::Candle | Products::Quantised => Ok(Self::Plain(Tensor::cat(layers, 0)?)),
+            Products::Gpu => {
+                let layers = layers.iter().map(|layer| layer.to_dtype(DType::BF16));
+                Ok(Self::Plain(Tensor::cat(&layers.collect::<Result<Vec<_>>>()?, 0)?))
             }
             Products::OneDnn(library, precision) => {
                 let layers: Vec<Tensor> =
@@ -85,13 +87,8 @@ impl Matrix {
             }
             Self::Packed(packed) => return multiply_packed(packed, x, outputs, finish),
         };
-        match finish {
-            None => {}
-            // A GPU's kernels read eight numbers at a time; a classifier has one or two.
-            Some((bias, Activation::Identity)) if !out.device().is_cpu() && outputs.len() < 8 => {
-                return out.broadcast_add(bias);
-            }
-            Some((bias, activation)) => kernels.bias_activation(&out, bias, activation)?,
+        if let Some((bias, activation)) = finish {
+            kernels.bias_activation(&out, bias, activation)?;
         }
         Ok(out)
     }

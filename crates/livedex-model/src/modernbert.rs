@@ -156,10 +156,11 @@ impl ModernBert {
                 (kernels.rows(&x, rows)?, self.attention(layer, parts, batch, wanted)?)
             }
         };
-        let x = (x + linear(&layer.output, &attended)?)?;
+        kernels.add(&x, &linear(&layer.output, &attended)?)?;
         let normed = kernels.layer_norm(&x, &layer.mlp_norm)?;
         let up = kernels.gelu_mul(&linear(&layer.gate_up, &normed)?)?;
-        x + linear(&layer.down, &up)?
+        kernels.add(&x, &linear(&layer.down, &up)?)?;
+        Ok(x)
     }
 
     /// Rotates queries and keys, then attends. Queries, keys and values are each the n-th part of

@@ -78,22 +78,41 @@ impl Weights {
     /// A tensor where the model computes, in the numbers that it computes with; otherwise as
     /// [`Self::read`].
     pub(crate) fn get(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor, LoadError> {
-        let tensor = self.read(name, shape)?;
+        let tensor = self.read_for_place(name, shape)?;
         self.place(&tensor).map_err(|source| {
             let model = self.checkpoint.files()[0].display().to_string();
             LoadError::Device { model, source }
         })
     }
 
-    /// A tensor in f32 to where the model computes.
+    /// A tensor to where the model computes, in the numbers that it computes with.
     pub(crate) fn place(&self, tensor: &Tensor) -> CandleResult<Tensor> {
         let dtype = if self.device.is_asynchronous() { DType::BF16 } else { DType::F32 };
         tensor.to_dtype(dtype)?.to_device(self.device.candle())
     }
 
+    /// As [`Self::read`], but that bf16 stays what it is if [`Self::place`] would make it bf16 again: large models
+    /// take most of their time to load there and back.
+    pub(crate) fn read_for_place(
+        &self,
+        name: &str,
+        shape: impl Into<Shape>,
+    ) -> Result<Tensor, LoadError> {
+        let changes = self.adapter.as_ref().is_some_and(|adapter| adapter.changes(name));
+        let stored = match self.names.get(name) {
+            Some(stored) if self.device.is_asynchronous() && !changes => {
+                self.checkpoint.bf16(stored)?
+            }
+            _ => None,
+        };
+        match stored {
+            Some(tensor) => self.shaped(name, tensor, &shape.into()),
+            None => self.read(name, shape),
+        }
+    }
+
     /// A tensor in f32 in main memory, the adapter merged in, of exactly this shape.
     pub(crate) fn read(&self, name: &str, shape: impl Into<Shape>) -> Result<Tensor, LoadError> {
-        let shape = shape.into();
         let base = match self.names.get(name) {
             Some(stored) => self.checkpoint.read(stored)?,
             None => None,
@@ -105,7 +124,12 @@ impl Weights {
         let path = &self.checkpoint.files()[0];
         let tensor =
             tensor.ok_or_else(|| LoadError::invalid(path, format!("it has no tensor {name}")))?;
-        if tensor.shape() != &shape {
+        self.shaped(name, tensor, &shape.into())
+    }
+
+    fn shaped(&self, name: &str, tensor: Tensor, shape: &Shape) -> Result<Tensor, LoadError> {
+        let path = &self.checkpoint.files()[0];
+        if tensor.shape() != shape {
             return Err(LoadError::invalid(
                 path,
                 format!(

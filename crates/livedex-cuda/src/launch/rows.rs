@@ -109,16 +109,29 @@ impl Kernels {
         Ok(out)
     }
 
+    /// `x += delta`, in place.
+    pub fn add(&self, x: &Tensor, delta: &Tensor) -> Result<()> {
+        let to = dense(x)?;
+        let delta = same(Some(delta), to)?;
+        let arguments = [At(to.at), At(delta), Count(to.width)];
+        self.launch("add", to.count, plan::row_threads(to.width), &arguments)
+    }
+
     /// `x = f(x + bias)`, in place; `f` is the identity (0), GELU by the error function (1) or by tanh
     /// (2), ReLU (3) or tanh (4).
     pub fn bias_activation(&self, x: &Tensor, bias: &Tensor, kind: u32) -> Result<()> {
-        let at = dense(x)?;
-        let bias = vector::<bf16>(Some(bias), at.width as usize)?;
+        let (count, width) = x.dims2()?;
+        let at = vector::<bf16>(Some(x), count * width)?;
+        let bias = vector::<bf16>(Some(bias), width)?;
+        if width.is_multiple_of(plan::WIDE as usize) {
+            dense(x)?;
+        }
+        let (count, width) = (number(count)?, number(width)?);
         self.launch(
             "bias_activation",
-            at.count,
-            plan::row_threads(at.width),
-            &[At(at.at), At(bias), Count(at.width), Count(kind)],
+            count,
+            plan::row_threads(width),
+            &[At(at), At(bias), Count(width), Count(kind)],
         )
     }
 
@@ -160,13 +173,14 @@ impl Kernels {
         self.empty(count, number(width)?)
     }
 
-    /// The mean of each sequence's rows (`firsts` and `counts`, u32), its leading `dimension`
-    /// numbers scaled to length 1: f32.
+    /// The mean of each sequence's rows (`firsts` and `counts`, u32), of that the leading
+    /// `dimension` numbers, scaled to length 1 if `unit`: f32.
     pub fn pool(
         &self,
         x: &Tensor,
         (firsts, counts): (&Tensor, &Tensor),
         dimension: usize,
+        unit: bool,
     ) -> Result<Tensor> {
         let (from, sequences) = (dense(x)?, firsts.elem_count());
         let out = empty::<f32>(self.gpu.cuda(), sequences, dimension)?;
@@ -178,7 +192,15 @@ impl Kernels {
             "pool",
             number(sequences)?,
             plan::row_threads(dimension),
-            &[At(to), At(from.at), At(firsts), At(counts), Count(from.width), Count(dimension)],
+            &[
+                At(to),
+                At(from.at),
+                At(firsts),
+                At(counts),
+                Count(from.width),
+                Count(dimension),
+                Count(unit.into()),
+            ],
         )?;
         Ok(out)
     }

@@ -11,12 +11,17 @@ use crate::{
 const F32: f64 = 1e-5;
 
 #[test]
-fn sequences_become_unit_vectors() {
+fn sequences_become_their_means_or_unit_vectors() {
     let Some(emulator) = emulator() else { return };
     let mut random = random(21);
-    for (width, dimension) in
-        [(384usize, 384usize), (1024, 256), (1024, 1021), (4096, 4096), (8, 1)]
-    {
+    for (width, dimension, unit) in [
+        (384usize, 384usize, true),
+        (1024, 256, true),
+        (1024, 1021, true),
+        (4096, 4096, true),
+        (8, 1, true),
+        (768, 768, false),
+    ] {
         let firsts = [0u32, 3, 3, 10, 41];
         let counts = [3u32, 1, 7, 31, 1];
         let x = Matrix::poisoned(42, width, width, 0).filled(|| activation(&mut random));
@@ -28,6 +33,7 @@ fn sequences_become_unit_vectors() {
             counts.as_ptr().into(),
             (width as u32).into(),
             (dimension as u32).into(),
+            u32::from(unit).into(),
         ];
         let shape = Shape::rows(5, plan::row_threads(dimension as u32));
         // SAFETY: the signature in pooling.cu; the ranges are within x.
@@ -39,7 +45,7 @@ fn sequences_become_unit_vectors() {
                     *mean += x / f64::from(count);
                 }
             }
-            let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let length = if unit { mean.iter().map(|x| x * x).sum::<f64>().sqrt() } else { 1.0 };
             let expected: Vec<f64> = mean.iter().map(|x| x / length).collect();
             out.assert_near(sequence, &expected, |_, _| F32);
         }
@@ -60,6 +66,7 @@ fn a_vector_without_length_is_nan() {
         counts.as_ptr().into(),
         64u32.into(),
         64u32.into(),
+        1u32.into(),
     ];
     // SAFETY: the signature in pooling.cu; the ranges are within x.
     unsafe { emulator.launch("pool", Shape::rows(2, 32), &arguments) }.unwrap();

@@ -65,6 +65,26 @@ fn a_gate_multiplies() {
 }
 
 #[test]
+fn rows_are_added() {
+    let Some(emulator) = emulator() else { return };
+    let mut random = random(4);
+    for width in [8usize, 768, 4104] {
+        let mut x = Matrix::poisoned(5, width, width, 0).filled(|| activation(&mut random));
+        let before = x.clone();
+        let delta = Matrix::poisoned(5, width, width, 0).filled(|| activation(&mut random));
+        let arguments = [x.pointer_mut().into(), delta.pointer().into(), (width as u32).into()];
+        let shape = Shape::rows(5, plan::row_threads(width as u32));
+        // SAFETY: the signature in rows.cu.
+        unsafe { emulator.launch("add", shape, &arguments) }.unwrap();
+        for row in 0..5 {
+            let sums = before.values(row).into_iter().zip(delta.values(row)).map(|(x, d)| x + d);
+            x.assert_near(row, &sums.collect::<Vec<_>>(), |_, y| one_rounding(y));
+        }
+        x.assert_neighbours_untouched();
+    }
+}
+
+#[test]
 fn a_bias_and_an_activation_are_applied() {
     let Some(emulator) = emulator() else { return };
     let mut random = random(3);
@@ -78,8 +98,8 @@ fn a_bias_and_an_activation_are_applied() {
         |x| x.max(0.0),
         f64::tanh,
     ];
-    for (kind, f) in (0u32..).zip(functions) {
-        let width = 1536;
+    // Rows of one and two numbers are a classifier's.
+    for ((kind, f), width) in (0u32..).zip(functions).flat_map(|f| [1, 2, 1536].map(|w| (f, w))) {
         let mut x = Matrix::poisoned(7, width, width, 0).filled(|| activation(&mut random));
         let before = x.clone();
         let bias = vector(width, || activation(&mut random));

@@ -44,6 +44,10 @@ impl Kernels for Cpu {
         table.index_select(ids, 0)
     }
 
+    fn add(&self, out: &Tensor, delta: &Tensor) -> Result<()> {
+        add(out, delta)
+    }
+
     fn add_rms_norm(&self, out: &Tensor, delta: Option<&Tensor>, norm: &Norm) -> Result<Tensor> {
         if let Some(delta) = delta {
             add(out, delta)?;
@@ -58,16 +62,14 @@ impl Kernels for Cpu {
         counts: &Numbers,
         dimension: usize,
     ) -> Result<Tensor> {
-        let (_, width) = x.dims2()?;
-        let mut out = Vec::with_capacity(firsts.host.len() * dimension);
-        with_slice(x, |x| {
-            for (first, count) in firsts.host.iter().zip(&counts.host) {
-                let (first, count) = (*first as usize, *count as usize);
-                out.extend(pooled(&x[first * width..][..count * width], width, dimension));
-            }
-            Ok(())
-        })?;
-        Tensor::from_vec(out, (firsts.host.len(), dimension), x.device())
+        by_sequence(x, (firsts, counts), dimension, |mean| {
+            let norm = mean.iter().map(|x| x * x).sum::<f32>().sqrt();
+            mean.iter_mut().for_each(|x| *x /= norm);
+        })
+    }
+
+    fn means(&self, x: &Tensor, firsts: &Numbers, counts: &Numbers) -> Result<Tensor> {
+        by_sequence(x, (firsts, counts), x.dim(1)?, |_| {})
     }
 
     fn dots(&self, x: &Tensor, others: &Tensor) -> Result<Tensor> {
@@ -266,18 +268,31 @@ impl Kernels for Cpu {
     }
 }
 
-/// The mean of some rows, cut to `dimension` and scaled to length 1.
-fn pooled(rows: &[f32], width: usize, dimension: usize) -> impl Iterator<Item = f32> {
-    let mut sum = vec![0.0f32; dimension];
-    for row in rows.chunks_exact(width) {
-        for (s, x) in sum.iter_mut().zip(row) {
-            *s += x;
+/// The mean of each sequence's rows, cut to `dimension`, and what `finish` makes of it.
+fn by_sequence(
+    x: &Tensor,
+    (firsts, counts): (&Numbers, &Numbers),
+    dimension: usize,
+    finish: impl Fn(&mut [f32]),
+) -> Result<Tensor> {
+    let (_, width) = x.dims2()?;
+    let mut out = vec![0.0f32; firsts.host.len() * dimension];
+    with_slice(x, |x| {
+        let ranges = firsts.host.iter().zip(&counts.host);
+        for ((first, count), mean) in ranges.zip(out.chunks_exact_mut(dimension)) {
+            let rows = &x[*first as usize * width..][..*count as usize * width];
+            for row in rows.chunks_exact(width) {
+                for (sum, x) in mean.iter_mut().zip(row) {
+                    *sum += x;
+                }
+            }
+            let factor = 1.0 / *count as f32;
+            mean.iter_mut().for_each(|x| *x *= factor);
+            finish(mean);
         }
-    }
-    let factor = 1.0 / (rows.len() / width) as f32;
-    sum.iter_mut().for_each(|s| *s *= factor);
-    let norm = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
-    sum.into_iter().map(move |x| x / norm)
+        Ok(())
+    })?;
+    Tensor::from_vec(out, (firsts.host.len(), dimension), x.device())
 }
 
 /// `out += delta`.

@@ -48,6 +48,10 @@ impl Kernels for Cuda {
         self.kernels.gather_rows(table, ids)
     }
 
+    fn add(&self, out: &Tensor, delta: &Tensor) -> Result<()> {
+        self.kernels.add(out, delta)
+    }
+
     fn add_rms_norm(&self, out: &Tensor, delta: Option<&Tensor>, norm: &Norm) -> Result<Tensor> {
         self.kernels.add_rms_norm(out, delta, &norm.weight, norm.eps)
     }
@@ -59,7 +63,12 @@ impl Kernels for Cuda {
         counts: &Numbers,
         dimension: usize,
     ) -> Result<Tensor> {
-        self.kernels.pool(x, (&firsts.device, &counts.device), dimension)
+        self.kernels.pool(x, (&firsts.device, &counts.device), dimension, true)
+    }
+
+    fn means(&self, x: &Tensor, firsts: &Numbers, counts: &Numbers) -> Result<Tensor> {
+        let rows = (&firsts.device, &counts.device);
+        self.kernels.pool(x, rows, x.dim(1)?, false)?.to_dtype(x.dtype())
     }
 
     fn dots(&self, x: &Tensor, others: &Tensor) -> Result<Tensor> {

@@ -164,6 +164,9 @@ pub(crate) trait Kernels: Send + Sync {
     /// Of a table `[rows, features]` the rows `ids`.
     fn rows(&self, table: &Tensor, ids: &Tensor) -> Result<Tensor>;
 
+    /// `out += delta`.
+    fn add(&self, out: &Tensor, delta: &Tensor) -> Result<()>;
+
     /// `out += delta`, if there is one; and the RMS norm of the result.
     fn add_rms_norm(&self, out: &Tensor, delta: Option<&Tensor>, norm: &Norm) -> Result<Tensor>;
 
@@ -177,6 +180,9 @@ pub(crate) trait Kernels: Send + Sync {
         counts: &Numbers,
         dimension: usize,
     ) -> Result<Tensor>;
+
+    /// The mean of each sequence's rows, as activations are: `[sequences, features]`.
+    fn means(&self, x: &Tensor, firsts: &Numbers, counts: &Numbers) -> Result<Tensor>;
 
     /// Products of each row with a few others, `[others, features]`: `[rows, others]`, f32.
     fn dots(&self, x: &Tensor, others: &Tensor) -> Result<Tensor>;

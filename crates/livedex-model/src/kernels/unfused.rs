@@ -1,8 +1,10 @@
 //! Attention by matrix products, for a GPU whose own kernel is not to be used or does not fit the model.
 //!
-//! Sequences of similar length are padded to one length and computed together. Everything is in candle's
-//! terms, so that this file is tested on a CPU; what it builds in main memory for every layer makes it
-//! slow beside the kernel.
+//! Sequences of similar length are padded to one length and computed together; one that is too long for that is cut
+//! into pieces of its queries. Everything is in candle's terms, so that this file is tested on a CPU; what it
+//! builds in main memory for every layer makes it slow beside the kernel.
+
+use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -11,7 +13,8 @@ use super::{Heads, Mask, Spans};
 /// Lengths are rounded up to a multiple of it, and equal ones are computed together.
 const STEP: usize = 64;
 
-/// Numbers of one matrix of scores at most, of all its heads: 256 MiB in f32.
+/// Numbers of one matrix of scores at most, of all its heads: 256 MiB in f32. candle's kernels, which count in
+/// 32 bits, would go wrong from 2^31 on, where memory has not ended before.
 const SCORES: usize = 64 << 20;
 
 /// See [`Kernels::attention`](super::Kernels::attention).
@@ -23,21 +26,33 @@ pub(super) fn attention(
     mask: Mask,
     scale: f32,
 ) -> Result<Tensor> {
+    within(SCORES, (q, k, v), spans, mask, scale)
+}
+
+/// With at most so many scores at a time, where one row of queries has not more.
+fn within(
+    most: usize,
+    (q, k, v): (Heads<'_>, Heads<'_>, Heads<'_>),
+    spans: Spans<'_>,
+    mask: Mask,
+    scale: f32,
+) -> Result<Tensor> {
     let (rows, width) = q.rows.dims2()?;
     let d = width / q.count;
-    let sequences = sequences(spans);
+    let most = most / q.count;
+    let pieces = sequences(spans).iter().flat_map(|s| s.pieces(most, mask)).collect::<Vec<_>>();
     // Where each query row is found in what the groups give one after the other.
     let mut places = vec![0u32; rows];
     let (mut outputs, mut done) = (Vec::new(), 0);
-    for group in groups(&sequences, q.count) {
+    for group in groups(&pieces, most) {
         let shape = Shape::of(&group);
         let numbers = |ids: Vec<u32>| Tensor::new(ids, q.rows.device());
         let q_rows = numbers(padded(&group, shape.queries, |s| s.queries.clone()))?;
         let k_rows = numbers(padded(&group, shape.keys, |s| s.keys.clone()))?;
-        let hidden = hidden(&group, &shape, mask, q.rows.device())?;
-        outputs.push(one(q, k, v, (&q_rows, &k_rows), &hidden, &shape, (d, scale))?);
-        for (index, sequence) in group.iter().enumerate() {
-            for (i, row) in sequence.queries.iter().enumerate() {
+        let seen = seen(&group, &shape, mask, q.rows.device())?;
+        outputs.push(one(q, k, v, (&q_rows, &k_rows), &seen, &shape, (d, scale))?);
+        for (index, piece) in group.iter().enumerate() {
+            for (i, row) in piece.queries.iter().enumerate() {
                 places[*row as usize] = (done + index * shape.queries + i) as u32;
             }
         }
@@ -47,15 +62,63 @@ pub(super) fn attention(
     Tensor::cat(&outputs, 0)?.index_select(&places, 0)
 }
 
-/// The rows of one sequence's queries and keys, its prefix's keys first.
-struct Sequence {
+/// Rows of one sequence: queries that follow each other, and all keys that one of them sees, its prefix's first.
+struct Piece {
     queries: Vec<u32>,
     keys: Vec<u32>,
     /// How many of the keys are the prefix's.
     prefix: usize,
+    /// How far the first query is behind the first key that is not the prefix's, where queries are a sequence's
+    /// first ones.
+    behind: usize,
 }
 
-fn sequences(spans: Spans<'_>) -> Vec<Sequence> {
+impl Piece {
+    /// Cut between queries, so that each has at most so many scores; of keys that none sees nothing is left.
+    fn pieces(&self, most: usize, mask: Mask) -> Vec<Self> {
+        let (all, own) = (self.queries.len(), self.keys.len() - self.prefix);
+        let at_once = match most / self.keys.len().max(1) {
+            few @ ..STEP => few.max(1),
+            many => many / STEP * STEP,
+        };
+        if all <= at_once {
+            let (queries, keys) = (self.queries.clone(), self.keys.clone());
+            return vec![Self { queries, keys, ..*self }];
+        }
+        let piece = |first: usize| {
+            let end = (first + at_once).min(all);
+            let seen = match mask {
+                Mask::Full => 0..own,
+                // The piece's last query sees the last key again.
+                Mask::Causal => 0..own - all + end,
+                Mask::Near(reach) => {
+                    first.saturating_sub(reach).min(own)..end.saturating_add(reach).min(own)
+                }
+            };
+            let (prefix, rest) = self.keys.split_at(self.prefix);
+            let behind = first - seen.start;
+            let keys = [prefix, &rest[seen]].concat();
+            Self { queries: self.queries[first..end].to_vec(), keys, prefix: self.prefix, behind }
+        };
+        (0..all).step_by(at_once).map(piece).collect()
+    }
+
+    /// The own keys that a query sees.
+    fn seen(&self, query: usize, mask: Mask) -> Range<usize> {
+        let (queries, own) = (self.queries.len(), self.keys.len() - self.prefix);
+        match mask {
+            Mask::Full => 0..own,
+            Mask::Causal => 0..own - queries + query + 1,
+            Mask::Near(reach) => {
+                let at = self.behind + query;
+                at.saturating_sub(reach)..at.saturating_add(reach).saturating_add(1).min(own)
+            }
+        }
+    }
+}
+
+/// Each sequence that has queries, whole.
+fn sequences(spans: Spans<'_>) -> Vec<Piece> {
     let starts = |lengths: &[usize]| -> Vec<usize> {
         let start = |at: &mut usize, length: &usize| {
             *at += length;
@@ -73,7 +136,7 @@ fn sequences(spans: Spans<'_>) -> Vec<Sequence> {
             let prefix = keys.len();
             keys.extend(rows(k_starts[sequence], spans.keys[sequence]));
             let queries = rows(q_starts[sequence], spans.queries[sequence]).collect();
-            Sequence { queries, keys, prefix }
+            Piece { queries, keys, prefix, behind: 0 }
         })
         .collect()
 }
@@ -86,9 +149,9 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(group: &[&Sequence]) -> Self {
+    fn of(group: &[&Piece]) -> Self {
         let longest =
-            |length: fn(&Sequence) -> usize| group.iter().map(|s| length(s)).max().unwrap_or(0);
+            |length: fn(&Piece) -> usize| group.iter().map(|s| length(s)).max().unwrap_or(0);
         Self {
             count: group.len(),
             queries: longest(|s| s.queries.len()),
@@ -97,51 +160,43 @@ impl Shape {
     }
 }
 
-/// Sequences whose lengths are about the same, as many as their scores leave room for.
-fn groups(sequences: &[Sequence], heads: usize) -> Vec<Vec<&Sequence>> {
-    let class = |s: &Sequence| (s.queries.len().div_ceil(STEP), s.keys.len().div_ceil(STEP));
-    let mut sorted: Vec<&Sequence> = sequences.iter().collect();
+/// Pieces whose lengths are about the same, as many as have at most so many scores.
+fn groups(pieces: &[Piece], most: usize) -> Vec<Vec<&Piece>> {
+    let class = |s: &Piece| (s.queries.len().div_ceil(STEP), s.keys.len().div_ceil(STEP));
+    let mut sorted: Vec<&Piece> = pieces.iter().collect();
     sorted.sort_by_key(|s| class(s));
     let mut groups = Vec::new();
     for same in sorted.chunk_by(|a, b| class(a) == class(b)) {
         let (queries, keys) = class(same[0]);
-        let room = SCORES / (heads * queries * keys * STEP * STEP).max(1);
+        let room = most / (queries * keys * STEP * STEP).max(1);
         groups.extend(same.chunks(room.max(1)).map(<[_]>::to_vec));
     }
     groups
 }
 
-/// Rows of each sequence, padded with row 0, which is then not looked at.
-fn padded(group: &[&Sequence], length: usize, rows: impl Fn(&Sequence) -> Vec<u32>) -> Vec<u32> {
-    let pad = |sequence: &&Sequence| {
-        let mut rows = rows(sequence);
+/// Rows of each piece, padded with row 0, which is then not looked at.
+fn padded(group: &[&Piece], length: usize, rows: impl Fn(&Piece) -> Vec<u32>) -> Vec<u32> {
+    let pad = |piece: &&Piece| {
+        let mut rows = rows(piece);
         rows.resize(length, 0);
         rows
     };
     group.iter().flat_map(pad).collect()
 }
 
-/// 0 for a key that a query sees, minus infinity for others: `[count, 1, queries, keys]`. A query that
-/// is padding sees the first key, so that its sum is not 0.
-fn hidden(group: &[&Sequence], shape: &Shape, mask: Mask, device: &Device) -> Result<Tensor> {
-    let mut values = Vec::with_capacity(shape.count * shape.queries * shape.keys);
-    for sequence in group {
-        let (queries, own) = (sequence.queries.len(), sequence.keys.len() - sequence.prefix);
-        for query in 0..shape.queries {
-            values.extend((0..shape.keys).map(|key| {
-                let seen = match key.checked_sub(sequence.prefix) {
-                    _ if query >= queries => key == 0,
-                    None => true,
-                    Some(key) if key >= own => false,
-                    Some(key) => match mask {
-                        Mask::Full => true,
-                        Mask::Causal => key <= own - queries + query,
-                        Mask::Near(reach) => key.abs_diff(query) <= reach,
-                    },
-                };
-                if seen { 0.0 } else { f32::NEG_INFINITY }
-            }));
+/// 1 for a key that a query sees, 0 for others: `[count, 1, queries, keys]`. A query that is padding sees the
+/// first key, so that its sum is not 0.
+fn seen(group: &[&Piece], shape: &Shape, mask: Mask, device: &Device) -> Result<Tensor> {
+    let mut values = vec![0u8; shape.count * shape.queries * shape.keys];
+    let rows = group.iter().flat_map(|piece| (0..shape.queries).map(move |query| (piece, query)));
+    for ((piece, query), row) in rows.zip(values.chunks_mut(shape.keys.max(1))) {
+        if query >= piece.queries.len() {
+            row[0] = 1;
+            continue;
         }
+        let (prefix, own) = row.split_at_mut(piece.prefix);
+        prefix.fill(1);
+        own[piece.seen(query, mask)].fill(1);
     }
     Tensor::from_vec(values, (shape.count, 1, shape.queries, shape.keys), device)
 }
@@ -152,7 +207,7 @@ fn one(
     k: Heads<'_>,
     v: Heads<'_>,
     (q_rows, k_rows): (&Tensor, &Tensor),
-    hidden: &Tensor,
+    seen: &Tensor,
     shape: &Shape,
     (d, scale): (usize, f32),
 ) -> Result<Tensor> {
@@ -175,7 +230,10 @@ fn one(
     };
     let (k, v) = (repeated(k)?, repeated(v)?);
     let scores = (q.matmul(&k.transpose(2, 3)?)?.to_dtype(DType::F32)? * f64::from(scale))?;
-    let shares = candle_nn::ops::softmax_last_dim(&scores.broadcast_add(hidden)?)?;
+    let all = scores.shape().clone();
+    let never = Tensor::new(f32::NEG_INFINITY, scores.device())?.broadcast_as(&all)?;
+    let scores = seen.broadcast_as(&all)?.where_cond(&scores, &never)?;
+    let shares = candle_nn::ops::softmax_last_dim(&scores)?;
     let out = shares.to_dtype(v.dtype())?.matmul(&v)?;
     let width = q.dim(1)? * d;
     out.transpose(1, 2)?.contiguous()?.reshape((shape.count * shape.queries, width))
@@ -204,6 +262,8 @@ mod tests {
             kv_heads in 1usize..3,
             d in prop::sample::select(vec![4usize, 16, 64]),
             kind in 0usize..3,
+            // From a row of queries at a time to everything at once.
+            most in prop::sample::select(vec![1usize, 1 << 12, 1 << 15, SCORES]),
         ) {
             let mask = [Mask::Full, Mask::Causal, Mask::Near(20)][kind];
             let prefixes = if kind == 2 { Vec::new() } else { prefixes };
@@ -224,7 +284,8 @@ mod tests {
             let of = |rows, count| Heads { rows, count };
             let scale = 1.0 / (d as f32).sqrt();
             let expected = naive_attention((&q, &k, &v), (heads, kv_heads, d), spans, mask);
-            let got = attention(of(&q, heads), of(&k, kv_heads), of(&v, kv_heads), spans, mask, scale);
+            let of = (of(&q, heads), of(&k, kv_heads), of(&v, kv_heads));
+            let got = within(most, of, spans, mask, scale);
             assert_close(&got.unwrap(), &expected, 1e-5);
         }
     }

@@ -62,28 +62,14 @@ impl Head {
 
     /// The labels of each sequence: `[sequences, labels]`.
     pub(crate) fn logits(&self, model: &ModernBert, batch: &Packed) -> Result<Tensor> {
-        let hidden = model.forward(batch)?;
+        let (hidden, kernels) = (model.forward(batch)?, model.kernels());
         let pooled = match self.pooling {
-            Pooling::Mean => means(&hidden, &batch.lengths)?,
+            Pooling::Mean => kernels.means(&hidden, &batch.pooled.0, &batch.pooled.1)?,
             _ => hidden,
         };
-        let kernels = model.kernels();
         let out = self.dense.product(&pooled, kernels)?;
         kernels.bias_activation(&out, &self.bias, self.activation)?;
         let normed = kernels.layer_norm(&out, &self.norm)?;
         self.classifier.forward(&normed, kernels, Activation::Identity)
     }
-}
-
-/// The mean of each sequence's rows, in main memory: on a GPU this waits.
-fn means(hidden: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-    let rows = hidden.to_dtype(DType::F32)?.to_device(&candle_core::Device::Cpu)?;
-    let mut start = 0;
-    let means = lengths.iter().map(|length| {
-        let of = rows.narrow(0, start, *length)?;
-        start += length;
-        of.mean_keepdim(0)
-    });
-    let means = Tensor::cat(&means.collect::<Result<Vec<_>>>()?, 0)?;
-    means.to_dtype(hidden.dtype())?.to_device(hidden.device())
 }
