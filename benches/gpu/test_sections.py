@@ -10,8 +10,9 @@ import tempfile
 import time
 import types
 import unittest
+from unittest import mock
 
-from . import sections
+from . import sanitizer, sections
 from .sections import Section
 
 
@@ -116,6 +117,41 @@ class Sections(unittest.TestCase):
     def test_a_fork_that_is_broken_is_seen(self):
         self.assertEqual(sections.start_method(lambda: False), "fork")
         self.assertEqual(sections.start_method(lambda: True), "spawn")
+
+
+# What stands in for compute-sanitizer: memcheck runs the suite, racecheck never ends, nor does what it started.
+TOOL = """#!/bin/sh
+if [ "$2" = racecheck ]; then sleep 600 & wait; fi
+echo "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 47 filtered out"
+"""
+
+
+class Sanitizer(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.visit = types.SimpleNamespace(folder=self.folder, binaries=self.folder, tiny=False,
+                                           environment=lambda **more: more)
+
+    def rows(self):
+        """Of its table, with programs from the folder before those of this machine."""
+        with mock.patch.dict(os.environ, PATH=f"{self.folder}:{os.environ['PATH']}"), \
+                mock.patch.object(sanitizer, "SECONDS", 1):
+            found = sections.run("sanitizer", Section(sanitizer.run, 0, 20), self.visit, 20)
+        self.assertEqual(found["status"], "ok")
+        return found["tables"][0]["rows"]
+
+    def test_a_machine_without_it_is_no_failure(self):
+        with mock.patch("shutil.which", return_value=None):
+            self.assertEqual([row[0] for row in self.rows()], ["skipped"])
+
+    def test_a_tool_that_hangs_costs_its_own_row_alone(self):
+        tool = self.folder / "compute-sanitizer"
+        tool.write_text(TOOL)
+        tool.chmod(0o755)
+        self.assertEqual(self.rows(), [["memcheck", "exit 0, 2 tests passed"],
+                                       ["racecheck", "not done in 1 s"]])
 
 
 if __name__ == "__main__":
