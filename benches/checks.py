@@ -30,9 +30,16 @@ def difference(ours, reference):
 class Checks:
     """Rows of the table."""
 
+    HEAD = ["model", "precision", "case", "n", "measure", "worst", "bound", ""]
+
     def __init__(self):
         self.rows = []
         self.failed = 0
+
+    def keep(self, row):
+        """Takes a row that was checked."""
+        self.rows.append(row)
+        print("  ".join(map(str, row)), flush=True)
 
     def add(self, model, precision, case, count, measure, worst, bound):
         # Not `worst > bound`: NaN fails.
@@ -41,8 +48,7 @@ class Checks:
         number = lambda value: str(value) if isinstance(value, int) else f"{value:.1e}"
         row = [model, precision, case, count, measure, number(max(worst, 0)),
                "" if bound is None else number(bound), ("ok" if ok else "FAIL") if bound is not None else "for comparison"]
-        self.rows.append(row)
-        print("  ".join(map(str, row)), flush=True)
+        self.keep(row)
 
     def control(self, model, case, got, reference):
         """How far the reference's own bf16 is from its f32 on the same weights: no check, but
@@ -68,5 +74,4 @@ class Checks:
         self.add(model, "", case, len(reference), "texts that differ", differing, 0)
 
     def table(self, markdown):
-        head = ["model", "precision", "case", "n", "measure", "worst", "bound", ""]
-        return table(head, self.rows, markdown)
+        return table(self.HEAD, self.rows, markdown)

@@ -1,6 +1,12 @@
-"""The table of aims, and the page that everything stands on."""
+"""The table of aims, and the page that everything stands on.
+
+`python3 -m benches.gpu.aims A/visit.json B/visit.json` prints the page of several calls; it needs no torch.
+"""
 
 import dataclasses
+import json
+import pathlib
+import sys
 
 from .. import report
 
@@ -87,12 +93,30 @@ def sentence(here):
             f"{here['sentence-transformers']}, Python {here['python']}.")
 
 
+def joined(wholes):
+    """The results of several calls as those of one: of a section that was in several, those of the last that
+    was begun."""
+    whole = dict(wholes[0])
+    found = {}
+    for section in (s for each in wholes for s in each["sections"]):
+        if section["name"] not in found or section["status"] != "not run":
+            found[section["name"]] = section
+    whole["sections"] = list(found.values())
+    whole["seconds"] = round(sum(each["seconds"] for each in wholes), 1)
+    # Tiny shapes in one are tiny shapes.
+    whole["tiny"] = any(each["tiny"] for each in wholes)
+    whole["machines"] = [each["machine"] for each in wholes]
+    return whole
+
+
 def page(whole):
     """The results as markdown."""
     figures = {}
     for section in whole["sections"]:
         figures |= section["figures"]
-    lines = ["# Visit to a GPU", "", sentence(whole["machine"]), ""]
+    lines = ["# Visit to a GPU", ""]
+    for here in whole.get("machines", [whole["machine"]]):
+        lines += [sentence(here), ""]
     if whole["tiny"]:
         lines += ["**A dry run**: tiny shapes, an emulator for the GPU, and torch on the CPU. It shows "
                   "that every section runs; its speeds say nothing.", ""]
@@ -103,11 +127,15 @@ def page(whole):
     lines += ["## Aims", "", report.table(head[:shown], rows, True), "",
               "Ceilings: the replay of the model's own matrix products in torch.matmul in the same "
               "run, without anything else; for one query, reading the weights once.", ""]
+    missing = [s["name"] for s in whole["sections"] if s["status"] in ("not run", "out of time")]
     rows = [[s["name"], s["status"], s["seconds"], len(s["failed"]), s.get("error", "")]
             for s in whole["sections"]]
     lines += ["## Sections", "",
               report.table(["section", "", "seconds", "failed checks", "why"], rows, True), "",
               f"{whole['seconds']} s in all.", ""]
+    if missing:
+        lines += ["Not run, or not to its end, for want of time: `benches/gpu/visit.sh BINARIES "
+                  f"ANOTHER_OUT --only {','.join(missing)}` does that.", ""]
     for section in whole["sections"]:
         for what in section["failed"]:
             lines += [f"- {section['name']}: {what}"]
@@ -118,3 +146,7 @@ def page(whole):
             for note in table["notes"]:
                 lines += ["", note]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(joined([json.loads(pathlib.Path(path).read_text()) for path in sys.argv[1:]])))

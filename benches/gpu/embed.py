@@ -9,7 +9,9 @@ from ..texts import Texts
 # The most tokens of a text that are embedded: more than any here has.
 MAX_TOKENS = 8192
 LIVEDEX = "Livedex bf16"
+BARE = "transformers bf16"
 ENCODE = "sentence-transformers bf16"
+CONTENDERS = (LIVEDEX, BARE, ENCODE)
 
 
 class Contenders:
@@ -23,25 +25,18 @@ class Contenders:
         self.encoder = SentenceTransformers(self.folder, MAX_TOKENS, "bf16", visit.torch)
         self.texts = Texts(self.folder)
 
-    def sweep(self, ids, budgets):
-        """Tokens per second by the budget; the first of four passes does not count."""
-        total = sum(map(len, ids))
-        return {budget: total / statistics.median(
-            self.livedex.time_embed("model", ids, 4, budget)[1:])
-            for budget in budgets}
-
     def case(self, lengths, budget):
         """Seconds of each contender, round by round."""
         batch, ids = self.texts.batch(lengths)
         sizes = [size for size in self.visit.work.batch_sizes if size <= len(ids)] or [len(ids)]
         best = {
-            "transformers bf16": rounds.fastest(
+            BARE: rounds.fastest(
                 sizes, lambda size: self.bare.time_embed(ids, size)),
             ENCODE: rounds.fastest(sizes, lambda size: self.encoder.time_embed(batch, size)),
         }
         contenders = {
             LIVEDEX: lambda: self.livedex.time_embed("model", ids, 1, budget)[0],
-            "transformers bf16": lambda: self.bare.time_embed(ids, best["transformers bf16"]),
+            BARE: lambda: self.bare.time_embed(ids, best[BARE]),
             ENCODE: lambda: self.encoder.time_embed(batch, best[ENCODE]),
         }
         return {"tokens": sum(map(len, ids)), "sequences": len(ids), "budget": budget,
@@ -49,37 +44,39 @@ class Contenders:
                                                                   self.visit.work.rounds)}
 
 
-def present(results, title, cases):
-    names = list(next(iter(cases.values()))["seconds"])
-
-    def cell(name, case):
-        rate = case["tokens"] / statistics.median(case["seconds"][name])
-        return f"{report.amount(rate)} ({rounds.ratio(case['seconds'], name, ENCODE):.2f})"
-
-    def batch(case):
-        return (f"{case['sequences']} sequences, budget {case['budget']:,} tokens, batch size "
-                + "/".join(str(size) for size in case["batch_size"].values()))
-
-    results.table(
-        title, ["", *cases], [[name, *(cell(name, c) for c in cases.values())] for name in names],
-        f"Tokens per second, padding not counted; in brackets how many times as fast as {ENCODE}, "
-        "which tokenizes too. Medians of "
-        f"{len(cases[next(iter(cases))]['seconds'][LIVEDEX])} rounds in turns. "
-        + "; ".join(f"{name}: {batch(case)}" for name, case in cases.items()) + ".")
-
-
-def figures(results, name, case):
-    rate = case["tokens"] / statistics.median(case["seconds"][LIVEDEX])
-    results.figure(f"{name}_tokens_per_second", rate)
-    results.figure(f"{name}_ratio", rounds.ratio(case["seconds"], LIVEDEX, ENCODE))
-    results.figure(f"{name}_case", case)
-
-
-def sweep(results, title, rates):
-    results.table(title, ["tokens of a batch", "tokens per second"],
-                  [[f"{budget:,}", report.amount(rate)] for budget, rate in rates.items()])
-    results.figure(title, rates)
+def sweep(results, contenders, size, ids, budgets):
+    """The budget that is fastest."""
+    title = f"Embedding, {size} shape, by the tokens of a batch"
+    results.table(title, ["tokens of a batch", "tokens per second"], [])
+    total, rates = sum(map(len, ids)), {}
+    for budget in budgets:
+        # The first pass warms up.
+        seconds = contenders.livedex.time_embed("model", ids, 4, budget)[1:]
+        rates[budget] = total / statistics.median(seconds)
+        results.row(f"{budget:,}", report.amount(rates[budget]))
+        results.figure(title, rates)
     return max(rates, key=rates.get)
+
+
+def cases(results, contenders, size, budget, measured):
+    """`measured` are the figures' name, a title and the lengths of each case."""
+    results.table(
+        f"Embedding, {size} shape", ["", *CONTENDERS, "sequences", "budget", "batch sizes"], [],
+        f"Tokens per second, padding not counted; in brackets how many times as fast as {ENCODE}, "
+        f"which tokenizes too. Medians of {contenders.visit.work.rounds} rounds in turns. The "
+        "budget is Livedex', in tokens; the batch sizes are the others'.")
+    for name, title, lengths in measured:
+        case = contenders.case(lengths, budget)
+        seconds = case["seconds"]
+        rates = {c: case["tokens"] / statistics.median(seconds[c]) for c in CONTENDERS}
+        results.row(
+            title,
+            *(f"{report.amount(rates[c])} ({rounds.ratio(seconds, c, ENCODE):.2f})"
+              for c in CONTENDERS),
+            case["sequences"], f"{budget:,}", "/".join(map(str, case["batch_size"].values())))
+        results.figure(f"{name}_tokens_per_second", rates[LIVEDEX])
+        results.figure(f"{name}_ratio", rounds.ratio(seconds, LIVEDEX, ENCODE))
+        results.figure(f"{name}_case", case)
 
 
 def small(visit, results):
@@ -87,16 +84,11 @@ def small(visit, results):
     with visit.livedex() as livedex:
         contenders = Contenders(visit, livedex, work.small)
         _, ids = contenders.texts.batch([work.tokens] * (2 * work.sequences))
-        title = f"Embedding, {work.small} shape, by the tokens of a batch"
-        budget = sweep(results, title, contenders.sweep(ids, work.budgets))
-        cases = {}
+        budget = sweep(results, contenders, work.small, ids, work.budgets)
         mix = contenders.texts.log_normal(work.tokens * work.sequences, work.mean, work.most)
-        for name, title, lengths in (
-                ("embed", f"{work.tokens} tokens", [work.tokens] * work.sequences),
-                ("embed_mix", f"mix, mean {work.mean}", mix)):
-            cases[title] = contenders.case(lengths, budget)
-            figures(results, name, cases[title])
-        present(results, f"Embedding, {work.small} shape", cases)
+        cases(results, contenders, work.small, budget, [
+            ("embed", f"{work.tokens} tokens", [work.tokens] * work.sequences),
+            ("embed_mix", f"mix, mean {work.mean}", mix)])
 
 
 def medium(visit, results):
@@ -106,8 +98,6 @@ def medium(visit, results):
         lengths = [work.tokens] * work.medium_sequences
         _, ids = contenders.texts.batch(2 * lengths)
         # Of fewer tokens it is slower still than the small shape.
-        rates = contenders.sweep(ids, work.budgets[-3:])
-        budget = sweep(results, f"Embedding, {work.medium} shape, by the tokens of a batch", rates)
-        case = contenders.case(lengths, budget)
-        figures(results, "embed_4b", case)
-        present(results, f"Embedding, {work.medium} shape", {f"{work.tokens} tokens": case})
+        budget = sweep(results, contenders, work.medium, ids, work.budgets[-3:])
+        cases(results, contenders, work.medium, budget,
+              [("embed_4b", f"{work.tokens} tokens", lengths)])

@@ -13,9 +13,12 @@ from .clock import Clock
 
 def libraries():
     """Folders with the CUDA libraries that our programs load: where the loader does not look by itself."""
-    packages = sysconfig.get_paths()["purelib"]
-    known = [f"{packages}/nvidia/cu13/lib", *sorted(glob.glob(f"{packages}/nvidia/*/lib")),
-             "/usr/local/cuda/lib64", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib"]
+    # A virtual environment may have torch from the system's packages: beside it are its libraries.
+    beside = pathlib.Path(torch.__file__).parents[1]
+    known = [folder for packages in (beside, sysconfig.get_paths()["purelib"])
+             for folder in (f"{packages}/nvidia/cu13/lib",
+                            *sorted(glob.glob(f"{packages}/nvidia/*/lib")))]
+    known = [*known, "/usr/local/cuda/lib64", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib"]
     wanted = ("libcuda.so.1", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10")
     return [folder for folder in dict.fromkeys(known)
             if any(os.path.exists(f"{folder}/{name}") for name in wanted)]
@@ -34,9 +37,10 @@ def measure(visit, results):
         ["libraries", ", ".join(visit.libraries)],
         ["memory for checkpoints", f"{free(visit.folder) >> 30} GiB in {visit.folder}"],
     ]
-    with visit.livedex() as livedex:
-        rows.append(["Livedex computes on", livedex.device])
     results.table("Machine", ["", ""], rows)
+    # After the table: if it does not start, the table says with what.
+    with visit.livedex() as livedex:
+        results.row("Livedex computes on", livedex.device)
 
     clock = Clock(visit.torch)
     count = visit.work.copied // 2

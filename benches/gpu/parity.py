@@ -14,6 +14,21 @@ TOGETHER = 32
 ONE_PASS = 1 << 20
 
 
+class Recorded(Checks):
+    """Checks whose rows are among the results as they come: a section may be ended before its last one."""
+
+    def __init__(self, results, what, title):
+        super().__init__()
+        self.results = results
+        results.table(f"Parity of {what}, {title}", self.HEAD, [])
+
+    def keep(self, row):
+        self.rows.append(row)
+        self.results.row(*row)
+        if row[-1] == "FAIL":
+            self.results.failed(" ".join(map(str, row)))
+
+
 def lengths(generator, count, work):
     """Lengths with a log-normal spread, the shortest and the longest among them."""
     made = [work.most, 1][:count]
@@ -26,7 +41,7 @@ def lengths(generator, count, work):
 
 def check_embedder(visit, results, title, folder, cases):
     """`cases` are lists of ids by their name."""
-    checks = Checks()
+    checks = Recorded(results, "vectors", title)
     reference = Transformers(folder, "f32", "last", visit.torch)
     expected = {case: reference.embed(ids, TOGETHER) for case, ids in cases.items()}
     del reference
@@ -49,11 +64,10 @@ def check_embedder(visit, results, title, folder, cases):
     for case in cases:
         checks.same(title, "bf16", f"{case}, fused and cublas", got["fused", case],
                     got["cublas", case])
-    report(results, title, checks)
 
 
 def check_reranker(visit, results, title, folder, long):
-    checks = Checks()
+    checks = Recorded(results, "probabilities", title)
     made = documents(long=long and not visit.tiny)
     if visit.tiny:
         made = made[:5]
@@ -67,6 +81,7 @@ def check_reranker(visit, results, title, folder, long):
             pairs = livedex.tokenize_pairs("model", QUERY, made)
             if attention == "fused":
                 expected, control = scores(visit, folder, pairs)
+                results.figure(f"probabilities, {title}", [min(expected), max(expected)])
                 longest = max(len(pair["ids"]) for pair in pairs)
                 case = f"pairs of up to {longest:,} tokens"
                 checks.control(title, case, control, expected)
@@ -79,21 +94,11 @@ def check_reranker(visit, results, title, folder, long):
     for name in ("plain", "prefix shared"):
         checks.same(title, "bf16", f"{name}, fused and cublas", got[name, "fused"],
                     got[name, "cublas"])
-    report(results, title, checks)
-    results.figure(f"probabilities, {title}", [min(expected), max(expected)])
 
 
 def scores(visit, folder, pairs):
     """transformers' scores in f32, and in bf16 for scale, pair by pair: without padding."""
     return [Judge(folder, precision, visit.torch).score(pairs, 1) for precision in ("f32", "bf16")]
-
-
-def report(results, title, checks):
-    results.table(f"Parity, {title}",
-                  ["model", "precision", "case", "n", "measure", "worst", "bound", ""], checks.rows)
-    for row in checks.rows:
-        if row[-1] == "FAIL":
-            results.failed(" ".join(map(str, row)))
 
 
 def embedder(visit, results):

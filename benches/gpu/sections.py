@@ -1,5 +1,6 @@
 """Sections in processes of their own: one that fails, hangs or takes too long leaves the others alone."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -7,11 +8,40 @@ import signal
 import time
 import traceback
 
-# Whoever forks must not have opened the GPU: CUDA does not survive it. Importing torch does not open it, and
-# importing it once for all sections saves ten seconds each time.
-FORK = multiprocessing.get_context("fork")
 # How long a process that was told to end may take, in seconds.
 GRACE = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """What runs, with the visit and its `Results`, and how long."""
+
+    run: object
+    # Seconds that it wants for what it is there for: with less left it is not begun.
+    least: float
+    # Seconds after which it is ended.
+    most: float
+
+
+def start_method(broken):
+    """`fork`, or `spawn` if `broken()` is true in a process that was forked.
+
+    A fork has torch imported already, which saves ten seconds a section. But CUDA does not survive one, and
+    asking it a question is enough: torch.cuda.is_available() in any of the imported packages would make all
+    sections fail.
+    """
+    child = multiprocessing.get_context("fork").Process(target=leave, args=(broken,))
+    child.start()
+    child.join(GRACE)
+    if child.exitcode == 0:
+        return "fork"
+    child.kill()
+    return "spawn"
+
+
+def leave(broken):
+    # No exit handlers: they are the parent's.
+    os._exit(int(broken()))
 
 
 class Results:
@@ -23,9 +53,16 @@ class Results:
         self.data = {"status": "unfinished", "tables": [], "figures": {}, "failed": []}
 
     def table(self, title, head, rows, *notes):
+        """Rows that are measured one after the other are better added one by one: see `row`."""
         print(f"\n{title}", *rows, *notes, sep="\n", flush=True)
         self.data["tables"].append(
-            {"title": title, "head": head, "rows": rows, "notes": list(notes)})
+            {"title": title, "head": head, "rows": list(rows), "notes": list(notes)})
+        self.save()
+
+    def row(self, *cells):
+        """One more row of the last table."""
+        print(*cells, sep="  ", flush=True)
+        self.data["tables"][-1]["rows"].append(list(cells))
         self.save()
 
     def figure(self, name, value):
@@ -50,14 +87,20 @@ class Results:
         whole.rename(self.path)
 
 
-def run(name, section, visit, limit):
-    """Runs `section(visit, results)` for at most `limit` seconds; what it found, with its `status`: `ok`,
-    `failed` or `out of time`."""
+def run(name, section, visit, left, method="fork"):
+    """Runs a section that has `left` seconds at most; what it found, with its `status`: `ok`, `failed`,
+    `out of time` or `not run`. A process that hears of nothing takes 2 * `GRACE` more to be ended."""
     results = Results(visit.folder / f"{name}.json")
+    if left < section.least:
+        why = f"{max(left, 0):.0f} s were left, it wants {section.least:.0f}"
+        print(f"\n== {name}: not run, {why}", flush=True)
+        return results.data | {"name": name, "status": "not run", "error": why, "seconds": 0}
     results.save()
+    limit = min(section.most, left)
     print(f"\n== {name}, at most {limit:.0f} s", flush=True)
     started = time.monotonic()
-    process = FORK.Process(target=inside, args=(section, visit, results))
+    process = multiprocessing.get_context(method).Process(
+        target=inside, args=(section.run, visit, results))
     process.start()
     process.join(limit)
     late = process.is_alive()
@@ -92,6 +135,9 @@ def end(process):
         try:
             os.killpg(process.pid, kind)
         except ProcessLookupError:
+            # Over, or spawned and still importing: then it has no group yet.
+            process.kill()
+            process.join(GRACE)
             break
         process.join(GRACE)
         time.sleep(0.1)

@@ -12,7 +12,8 @@ TINY = ["qwen3", "sharing"]
 
 
 def run(visit, results):
-    rows = []
+    results.table("Reference suite on the GPU",
+                  ["attention", "", "passed", "failed", "ignored", "filtered out"], [])
     for attention in ("fused", "cublas"):
         # Where the tests find their fixtures: the folder they were built in may be on another machine.
         environment = os.environ | visit.environment(
@@ -24,9 +25,8 @@ def run(visit, results):
         print(done.stdout, flush=True)
         found = RESULT.search(done.stdout)
         counts = [int(n) for n in found.groups()[1:]] if found else [0, 0, 0, 0]
-        rows.append([attention, found[1] if found else f"exit {done.returncode}", *counts])
+        row = [attention, found[1] if found else f"exit {done.returncode}", *counts]
+        results.row(*row)
         # A run of no test is not a success either.
         if done.returncode != 0 or not counts[0]:
-            results.failed(f"reference suite, {attention} attention: {rows[-1][1:]}")
-    results.table("Reference suite on the GPU",
-                  ["attention", "", "passed", "failed", "ignored", "filtered out"], rows)
+            results.failed(f"reference suite, {attention} attention: {row[1:]}")

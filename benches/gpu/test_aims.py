@@ -34,5 +34,33 @@ class Rows(unittest.TestCase):
         self.assertEqual(self.row("query_p50_ms", query_p50_ms=9)[-1], "no")
 
 
+def call(*sections, seconds=1.0, date="one"):
+    here = dict.fromkeys(("livedex", "rustc", "torch", "transformers", "sentence-transformers",
+                          "python", "threads", "load"), "") | {"date": date, "processor": {"model": ""}}
+    whole = [{"name": name, "status": status, "seconds": 1, "failed": [], "tables": [],
+              "figures": figures} for name, status, figures in sections]
+    return {"tiny": False, "machine": here, "seconds": seconds, "sections": whole}
+
+
+class Pages(unittest.TestCase):
+    def test_what_time_was_wanting_for_is_named(self):
+        page = aims.page(call(("embed", "ok", {}), ("lanes", "out of time", {}),
+                              ("pipeline", "not run", {}), ("rerank", "failed", {})))
+        self.assertIn("ANOTHER_OUT --only lanes,pipeline`", page)
+
+    def test_calls_are_joined_by_section(self):
+        first = call(("embed", "ok", {"embed_ratio": 3}), ("lanes", "out of time", {}),
+                     ("latency", "ok", {"query_p50_ms": 5}))
+        second = call(("lanes", "ok", {"lanes_p99_ratio": 1.5}), ("latency", "not run", {}),
+                      ("pipeline", "not run", {}), seconds=2.5, date="two")
+        whole = aims.joined([first, second])
+        self.assertEqual([(s["name"], s["status"]) for s in whole["sections"]],
+                         [("embed", "ok"), ("lanes", "ok"), ("latency", "ok"), ("pipeline", "not run")])
+        self.assertEqual(whole["seconds"], 3.5)
+        page = aims.page(whole)
+        for expected in ("one. ", "two. ", "5.00 ms", "1.50 times", "--only pipeline`"):
+            self.assertIn(expected, page)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -3,13 +3,17 @@
 visit.sh is how it is called.
 """
 
+import time
+
+# Before torch, whose import takes ten seconds.
+STARTED = time.monotonic()
+
 import argparse
 import dataclasses
 import json
 import os
 import pathlib
 import sys
-import time
 
 import sentence_transformers  # noqa: F401: imported once, before the sections' processes begin
 import torch
@@ -20,27 +24,28 @@ from ..checkpoints import Checkpoints
 from ..livedex import Livedex
 from . import (aims, embed, facts, lanes, latency, models, parity, pipeline, replay, rerank,
                sanitizer, sections, suites, work)
+from .sections import Section
 
-# Names, what runs, and the seconds it may take at most.
+# In the order of their importance: correctness and the main figures, then the rest. `least` is a guess of what a
+# section takes on an H200, where none has run so far; `most` leaves it twice that.
 SECTIONS = {
-    "facts": (facts.measure, 40),
-    "models": (models.make, 60),
-    "suites": (suites.run, 60),
-    "parity": (parity.embedder, 90),
-    "parity-rerank": (parity.reranker, 60),
-    "replay": (replay.small, 40),
-    "embed": (embed.small, 110),
-    "rerank": (rerank.measure, 80),
-    "latency": (latency.measure, 40),
-    "lanes": (lanes.measure, 100),
-    "pipeline": (pipeline.measure, 90),
-    "replay-4b": (replay.medium, 30),
-    "embed-4b": (embed.medium, 90),
-    "parity-untied": (parity.untied, 70),
-    "sanitizer": (sanitizer.run, 100),
+    "facts": Section(facts.measure, least=10, most=40),
+    "suites": Section(suites.run, least=20, most=90),
+    "models": Section(models.make, least=10, most=60),
+    "parity": Section(parity.embedder, least=40, most=120),
+    "replay": Section(replay.small, least=10, most=40),
+    "embed": Section(embed.small, least=40, most=110),
+    "rerank": Section(rerank.measure, least=25, most=80),
+    "latency": Section(latency.measure, least=15, most=40),
+    # At least the first of three budgets.
+    "lanes": Section(lanes.measure, least=35, most=100),
+    "parity-rerank": Section(parity.reranker, least=40, most=90),
+    "pipeline": Section(pipeline.measure, least=40, most=90),
+    "replay-4b": Section(replay.medium, least=10, most=30),
+    "embed-4b": Section(embed.medium, least=45, most=90),
+    "parity-untied": Section(parity.untied, least=30, most=70),
+    "sanitizer": Section(sanitizer.run, least=30, most=100),
 }
-# A section that would have less is not begun.
-LEAST_SECONDS = 15
 
 
 @dataclasses.dataclass
@@ -81,8 +86,12 @@ def arguments():
     parser.add_argument("--tiny", action="store_true",
                         help="tiny shapes, and torch on the CPU: whether everything runs")
     parser.add_argument("--only", help=f"sections: {','.join(SECTIONS)}")
-    parser.add_argument("--seconds", type=float, default=540,
-                        help="for everything but loading torch")
+    parser.add_argument("--seconds", type=float, default=520,
+                        help="from the start of visit.sh until the last section is ended, which "
+                             f"may take {2 * sections.GRACE} more")
+    parser.add_argument("--spent", type=float, default=0, help="seconds of it that are over")
+    parser.add_argument("--spawn", action="store_true",
+                        help="start every section as where a process with torch cannot be forked")
     options = parser.parse_args()
     options.only = options.only.split(",") if options.only else list(SECTIONS)
     if unknown := set(options.only) - set(SECTIONS):
@@ -91,8 +100,8 @@ def arguments():
 
 
 def main():
-    started = time.monotonic()
     options = arguments()
+    started = STARTED - options.spent
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -109,17 +118,15 @@ def main():
     if (built := options.binaries / "built.json").exists():
         # The programs may be of another checkout than this one, which may be no checkout at all.
         here |= json.loads(built.read_text())
-    whole = {"tiny": options.tiny, "machine": here, "sections": []}
+    method = "spawn" if options.spawn else sections.start_method(torch.cuda._is_in_bad_fork)
+    whole = {"tiny": options.tiny, "machine": here, "start_method": method, "sections": []}
+    print(f"{time.monotonic() - started:.0f} s until the first section; they are started by {method}",
+          flush=True)
     for name in SECTIONS:
         if name not in options.only:
             continue
-        section, limit = SECTIONS[name]
         left = options.seconds - (time.monotonic() - started)
-        if left < LEAST_SECONDS:
-            found = {"name": name, "status": "not begun", "error": "no time was left", "seconds": 0,
-                     "tables": [], "figures": {}, "failed": []}
-        else:
-            found = sections.run(name, section, visit, min(limit, left))
+        found = sections.run(name, SECTIONS[name], visit, left, method)
         whole["sections"].append(found)
         whole["seconds"] = round(time.monotonic() - started, 1)
         # Each time: whoever ends this before its end has what there is.
