@@ -86,7 +86,7 @@ impl Kernels for Cuda {
     ) -> Result<Tensor> {
         let head_dim = q.rows.dim(1)? / q.count.max(1);
         if self.attention == Attention::Cublas || !self.kernels.attends(head_dim) {
-            return unfused::attention(q, k, v, spans, mask, scale);
+            return unfused::attention(unfused::SCORES, (q, k, v), spans, mask, scale);
         }
         let Some(tables) = spans.tables else { bail!("the spans came without tables") };
         let (mask, window) = match mask {

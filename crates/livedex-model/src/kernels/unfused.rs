@@ -15,22 +15,11 @@ const STEP: usize = 64;
 
 /// Numbers of one matrix of scores at most, of all its heads: 256 MiB in f32. candle's kernels, which count in
 /// 32 bits, would go wrong from 2^31 on, where memory has not ended before.
-const SCORES: usize = 64 << 20;
+pub(super) const SCORES: usize = 64 << 20;
 
-/// See [`Kernels::attention`](super::Kernels::attention).
+/// See [`Kernels::attention`](super::Kernels::attention). `most`: scores at a time, of all heads, where one row
+/// of queries has not more; [`SCORES`].
 pub(super) fn attention(
-    q: Heads<'_>,
-    k: Heads<'_>,
-    v: Heads<'_>,
-    spans: Spans<'_>,
-    mask: Mask,
-    scale: f32,
-) -> Result<Tensor> {
-    within(SCORES, (q, k, v), spans, mask, scale)
-}
-
-/// With at most so many scores at a time, where one row of queries has not more.
-fn within(
     most: usize,
     (q, k, v): (Heads<'_>, Heads<'_>, Heads<'_>),
     spans: Spans<'_>,
@@ -285,7 +274,7 @@ mod tests {
             let scale = 1.0 / (d as f32).sqrt();
             let expected = naive_attention((&q, &k, &v), (heads, kv_heads, d), spans, mask);
             let of = (of(&q, heads), of(&k, kv_heads), of(&v, kv_heads));
-            let got = within(most, of, spans, mask, scale);
+            let got = attention(most, of, spans, mask, scale);
             assert_close(&got.unwrap(), &expected, 1e-5);
         }
     }
