@@ -1,6 +1,6 @@
 #!/bin/sh
 # NVIDIA's compiler, but for what of candle's kernels nothing here calls: those for quantised weights and mixtures of
-# experts, for sums and products of two tensors, for convolutions and for sorting. They would take most of the build's
+# experts, for sums and functions of numbers, for convolutions and for sorting. They would take most of the build's
 # time and half of the binary. Functions that the linker wants end the program; kernels are missing when they are looked
 # up by name.
 #
@@ -26,6 +26,16 @@ case $source in
     ;;
 */quantized.cu | */binary.cu | */conv.cu | */sort.cu)
     : > "$folder/$(basename "$source" .cu).ptx"
+    ;;
+*/unary.cu)
+    # Of the functions of one number only the identity, which copies.
+    sed '/^UNARY_OP[^(]*(/{/ucopy_/!d;}' "$source" > "$folder/unary.cu"
+    for argument; do
+        shift
+        [ "$argument" != "$source" ] || argument=$folder/unary.cu
+        set -- "$@" "$argument"
+    done
+    exec @NVCC@ -I "$(dirname "$source")" "$@"
     ;;
 *)
     exec @NVCC@ "$@"
