@@ -108,7 +108,7 @@ lint: preflight ## formatting, clippy, documentation, licences
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps
 	python3 -m compileall -q benches crates/livedex-model/fixtures crates/livedex-eval/fixtures examples/python
-	python3 -m unittest -q benches.gpu.test_aims benches.gpu.test_sections
+	python3 -m unittest -q -b benches.gpu.test_aims benches.gpu.test_sections
 	$(MAKE) lint-cuda
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo "skipped: cargo deny (cargo install --locked cargo-deny)"; fi

@@ -47,8 +47,12 @@ async fn a_batch_is_submitted_while_another_one_runs() {
     assert_eq!(gpu.load().most, 2);
 }
 
-#[tokio::test]
-async fn a_query_beside_ingest_finds_one_budget_in_front_of_it() {
+#[test]
+fn a_query_beside_ingest_finds_one_budget_in_front_of_it() {
+    fake::in_order(a_query_beside_ingest());
+}
+
+async fn a_query_beside_ingest() {
     let Stack { gpu, embedder, runtime: _runtime, .. } = start(Gpu::new(), small());
     // From now on queries are active.
     within(embedder.embed_query("first", None, None)).await.unwrap();
@@ -61,8 +65,8 @@ async fn a_query_beside_ingest_finds_one_budget_in_front_of_it() {
     assert!((1..=64).contains(&before), "{before} tokens are in front of the query");
     let query = tokio::spawn(async move { embedder.embed_query("why", None, None).await });
     gpu.fake.tokenized(1 + 40 + 1).await;
-    // It goes as soon as one of the two has ended, or at the latest one batch later, if its ids were
-    // still on their way.
+    fake::submitted().await;
+    // It goes as soon as one of the two has ended.
     let mut steps = 0;
     while !query.is_finished() {
         gpu.fake.gate.step();
@@ -123,9 +127,18 @@ async fn a_long_text_that_fits_alone_is_not_lost_in_company() {
         let stack = start(Gpu::with_room(130, report), small());
         // Each is a batch of its own, and no two fit.
         let documents: Vec<String> = (0..12).map(|n| format!("{n:0120}")).collect();
-        let vectors = within(stack.embedder.embed_documents(documents.clone())).await.unwrap();
-        assert_eq!(vectors, expected(&documents));
-        assert!(stack.gpu.load().refused > 0, "there was company");
+        stack.gpu.fake.gate.close();
+        let (embedder, texts) = (stack.embedder.clone(), documents.clone());
+        let ingest = tokio::spawn(async move { embedder.embed_documents(texts).await });
+        // There is company.
+        within(async {
+            while stack.gpu.load().refused == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        stack.gpu.fake.gate.open();
+        assert_eq!(within(ingest).await.unwrap().unwrap(), expected(&documents));
     }
 }
 

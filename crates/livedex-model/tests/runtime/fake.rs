@@ -156,6 +156,20 @@ pub(crate) fn faults(batch: &[Vec<u32>]) -> Result<(), ForwardError> {
     if contains(REFUSED) { Err(ForwardError::Input("refused".into())) } else { Ok(()) }
 }
 
+/// Runs a test in which [`submitted`] means something: with one thread for what blocks, such as tokenizing.
+pub(crate) fn in_order(test: impl Future<Output = ()>) {
+    let mut tokio = tokio::runtime::Builder::new_current_thread();
+    tokio.enable_all().max_blocking_threads(1).build().unwrap().block_on(test);
+}
+
+/// Waits until the calls that were spawned have been tokenized and their ids submitted.
+pub(crate) async fn submitted() {
+    // First they begin; what blocks then comes behind them, and they go on before this does.
+    tokio::task::yield_now().await;
+    tokio::task::spawn_blocking(|| ()).await.unwrap();
+    tokio::task::yield_now().await;
+}
+
 /// A test ends, whatever happens.
 pub(crate) async fn within<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), work).await.expect("within a minute")

@@ -72,7 +72,8 @@ proptest! {
         calls in prop::collection::vec(call(), 1..30),
         token_budget in 64usize..300,
         ingest_queue in 1usize..40,
-        room in 80usize..400,
+        // Whatever is not refused fits alone.
+        room in MAX_TOKENS..400,
         linger_ms in 0u64..3,
         device in prop::sample::select(vec![None, Some(Report::AtSubmit), Some(Report::AtWait)]),
     ) {
