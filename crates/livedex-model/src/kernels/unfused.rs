@@ -29,7 +29,8 @@ pub(super) fn attention(
     let (rows, width) = q.rows.dims2()?;
     let d = width / q.count;
     let most = most / q.count;
-    let pieces = sequences(spans).iter().flat_map(|s| s.pieces(most, mask)).collect::<Vec<_>>();
+    let pieces =
+        sequences(spans).into_iter().flat_map(|s| s.pieces(most, mask)).collect::<Vec<_>>();
     // Where each query row is found in what the groups give one after the other.
     let mut places = vec![0u32; rows];
     let (mut outputs, mut done) = (Vec::new(), 0);
@@ -64,26 +65,19 @@ struct Piece {
 
 impl Piece {
     /// Cut between queries, so that each has at most so many scores; of keys that none sees nothing is left.
-    fn pieces(&self, most: usize, mask: Mask) -> Vec<Self> {
-        let (all, own) = (self.queries.len(), self.keys.len() - self.prefix);
+    fn pieces(self, most: usize, mask: Mask) -> Vec<Self> {
+        let all = self.queries.len();
         let at_once = match most / self.keys.len().max(1) {
             few @ ..STEP => few.max(1),
             many => many / STEP * STEP,
         };
         if all <= at_once {
-            let (queries, keys) = (self.queries.clone(), self.keys.clone());
-            return vec![Self { queries, keys, ..*self }];
+            return vec![self];
         }
         let piece = |first: usize| {
             let end = (first + at_once).min(all);
-            let seen = match mask {
-                Mask::Full => 0..own,
-                // The piece's last query sees the last key again.
-                Mask::Causal => 0..own - all + end,
-                Mask::Near(reach) => {
-                    first.saturating_sub(reach).min(own)..end.saturating_add(reach).min(own)
-                }
-            };
+            // No later query sees an earlier first or last key.
+            let seen = self.seen(first, mask).start..self.seen(end - 1, mask).end;
             let (prefix, rest) = self.keys.split_at(self.prefix);
             let behind = first - seen.start;
             let keys = [prefix, &rest[seen]].concat();
@@ -92,7 +86,7 @@ impl Piece {
         (0..all).step_by(at_once).map(piece).collect()
     }
 
-    /// The own keys that a query sees.
+    /// The own keys that a query sees. Causal: the last query sees the last key.
     fn seen(&self, query: usize, mask: Mask) -> Range<usize> {
         let (queries, own) = (self.queries.len(), self.keys.len() - self.prefix);
         match mask {
@@ -100,7 +94,8 @@ impl Piece {
             Mask::Causal => 0..own - queries + query + 1,
             Mask::Near(reach) => {
                 let at = self.behind + query;
-                at.saturating_sub(reach)..at.saturating_add(reach).saturating_add(1).min(own)
+                let end = at.saturating_add(reach).saturating_add(1);
+                at.saturating_sub(reach).min(own)..end.min(own)
             }
         }
     }
