@@ -18,7 +18,7 @@ def libraries():
     known = [folder for packages in (beside, sysconfig.get_paths()["purelib"])
              for folder in (f"{packages}/nvidia/cu13/lib",
                             *sorted(glob.glob(f"{packages}/nvidia/*/lib")))]
-    known = [*known, "/usr/local/cuda/lib64", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib"]
+    known += ["/usr/local/cuda/lib64", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib"]
     wanted = ("libcuda.so.1", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10")
     return [folder for folder in dict.fromkeys(known)
             if any(os.path.exists(f"{folder}/{name}") for name in wanted)]

@@ -92,7 +92,6 @@ class Sections(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, "what it started is still there")
             time.sleep(0.05)
 
-
     def test_rows_of_a_section_that_is_late_stay(self):
         found = self.run_section(late, left=1)
         self.assertEqual((found["status"], found["error"]), ("out of time", "ended after 1 s"))

@@ -91,8 +91,7 @@ impl Weights {
         tensor.to_dtype(dtype)?.to_device(self.device.candle())
     }
 
-    /// As [`Self::read`], but that bf16 stays what it is if [`Self::place`] would make it bf16 again: large models
-    /// take most of their time to load there and back.
+    /// As [`Self::read`], but that bf16 stays what it is if [`Self::place`] would make it bf16 again.
     pub(crate) fn read_for_place(
         &self,
         name: &str,

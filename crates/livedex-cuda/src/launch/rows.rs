@@ -121,11 +121,12 @@ impl Kernels {
     /// (2), ReLU (3) or tanh (4).
     pub fn bias_activation(&self, x: &Tensor, bias: &Tensor, kind: u32) -> Result<()> {
         let (count, width) = x.dims2()?;
-        let at = vector::<bf16>(Some(x), count * width)?;
+        // Of other rows, such as a classifier's, the kernel reads a number at a time.
+        let at = match width.is_multiple_of(plan::WIDE as usize) {
+            true => dense(x)?.at,
+            false => vector::<bf16>(Some(x), count * width)?,
+        };
         let bias = vector::<bf16>(Some(bias), width)?;
-        if width.is_multiple_of(plan::WIDE as usize) {
-            dense(x)?;
-        }
         let (count, width) = (number(count)?, number(width)?);
         self.launch(
             "bias_activation",
